@@ -1,0 +1,180 @@
+//! Files and directories by descriptor.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+pub use nix::dir::{Dir, Type as FileType};
+pub use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, FdFlag, OFlag, OpenHow, ResolveFlag};
+pub use nix::fcntl::{fcntl, open, openat, openat2, readlinkat, renameat};
+pub use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags};
+pub use nix::sys::stat::{
+    fchmod, fchmodat, fstat, fstatat, major, makedev, minor, mkdirat, mknodat, umask, utimensat,
+};
+pub use nix::sys::statfs::{
+    DEVPTS_SUPER_MAGIC, FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, TMPFS_MAGIC, fstatfs,
+};
+pub use nix::sys::statvfs::{FsFlags, fstatvfs};
+pub use nix::sys::time::TimeSpec;
+pub use nix::unistd::{AccessFlags, Gid, Uid, UnlinkatFlags, Whence};
+pub use nix::unistd::{
+    chdir, faccessat, fchdir, fchown, fchownat, getcwd, mkfifo, pipe2, read, symlinkat, unlinkat,
+    write,
+};
+
+use crate::{Errno, NixPath, Result, check};
+
+/// Where a path inside a container's root may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inside {
+    /// Symlinks are followed as a process in the container would follow them.
+    Root,
+    /// Any symlink is refused with `ELOOP`.
+    NoSymlinks,
+}
+
+/// Opens `path` below `root` as if `root` were `/` (openat2(2), Linux 5.6): nothing in the tree can lead out of it.
+///
+/// An absolute or empty path is taken as relative to the root. `EAGAIN` (a rename or mount raced with the walk) is tried
+/// again: 128 times outlasts an attacker who renames on every core.
+pub fn open_inside<P: ?Sized + NixPath>(
+    root: impl AsFd,
+    path: &P,
+    flags: OFlag,
+    mode: Mode,
+    inside: Inside,
+) -> Result<OwnedFd> {
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let resolve = match inside {
+        Inside::Root => resolve,
+        Inside::NoSymlinks => resolve | ResolveFlag::RESOLVE_NO_SYMLINKS,
+    };
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .mode(mode)
+        .resolve(resolve);
+    for _ in 0..128 {
+        let opened = if path.is_empty() {
+            openat2(&root, ".", how)
+        } else {
+            openat2(&root, path, how)
+        };
+        match opened {
+            Err(Errno::EAGAIN) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+/// Opens a directory descriptor for walking (`O_PATH`).
+pub fn open_path<P: ?Sized + NixPath>(path: &P) -> Result<OwnedFd> {
+    open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Returns the target of a symlink given by an `O_PATH | O_NOFOLLOW` descriptor.
+pub fn read_link_fd(fd: impl AsFd) -> Result<std::ffi::OsString> {
+    readlinkat(fd, "")
+}
+
+/// Asks with the effective ids whether a file may be executed (faccessat2(2) semantics through `AT_EACCESS`).
+pub fn may_execute<P: ?Sized + NixPath>(dir: impl AsFd, path: &P) -> Result<()> {
+    faccessat(dir, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
+}
+
+/// Marks every descriptor from `first` upwards close-on-exec (close_range(2), Linux 5.11).
+pub fn cloexec_from(first: u32) -> Result<()> {
+    // SAFETY: close_range with CLOEXEC only sets a flag on descriptors; it closes and touches no memory.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    })?;
+    Ok(())
+}
+
+/// Closes every descriptor from `first` upwards but those to keep (close_range(2), Linux 5.9).
+///
+/// For a process that is about to become another one: whoever still owns a closed descriptor must neither use nor reuse it.
+pub fn close_all_but(first: i32, keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut keep: Vec<i32> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    keep.retain(|fd| *fd >= first);
+    keep.sort_unstable();
+    keep.dedup();
+    let mut from = first;
+    for fd in keep.into_iter().chain([i32::MAX]) {
+        if from < fd {
+            // SAFETY: the callers are children between clone and exec that use none of the closed descriptors afterwards.
+            check(unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) })?;
+        }
+        from = fd.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Makes a file in memory with some contents, positioned at its beginning.
+pub fn memory_file(contents: &[u8]) -> Result<OwnedFd> {
+    // SAFETY: the name is a static NUL-terminated string.
+    let file =
+        crate::owned(unsafe { libc::memfd_create(c"state".as_ptr(), libc::MFD_CLOEXEC) }.into())?;
+    let mut rest = contents;
+    while !rest.is_empty() {
+        rest = &rest[write(&file, rest)?..];
+    }
+    nix::unistd::lseek(&file, 0, Whence::SeekSet)?;
+    Ok(file)
+}
+
+/// Waits for the exclusive lock of a file or directory, which its descriptor then holds (flock(2)).
+pub fn lock(fd: impl AsFd) -> Result<()> {
+    loop {
+        // SAFETY: flock takes integers only.
+        match check(unsafe { libc::flock(fd.as_fd().as_raw_fd(), libc::LOCK_EX) }.into()) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Sets or clears close-on-exec on one descriptor.
+pub fn set_cloexec(fd: impl AsFd, on: bool) -> Result<()> {
+    fcntl(
+        fd,
+        FcntlArg::F_SETFD(if on {
+            FdFlag::FD_CLOEXEC
+        } else {
+            FdFlag::empty()
+        }),
+    )?;
+    Ok(())
+}
+
+/// Borrows a descriptor that this process was started with, if it is open.
+///
+/// Standard streams, preserved and socket-activation descriptors are known by their number only. The borrow is sound as
+/// long as nobody closes inherited descriptors, and no code of ours does.
+#[must_use]
+pub fn inherited(number: i32) -> Option<BorrowedFd<'static>> {
+    // SAFETY: F_GETFD on any number is harmless; it tells whether the descriptor is open.
+    let open = unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0;
+    // SAFETY: the descriptor is open, was inherited, and inherited descriptors are never closed by this program.
+    (open && number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// Makes `number` refer to what `fd` refers to, without close-on-exec (dup2(2)).
+pub fn dup_onto(fd: impl AsFd, number: i32) -> Result<()> {
+    // SAFETY: dup2 replaces descriptor `number`; callers use it for the standard streams and the payload's listed descriptors
+    // only, which no OwnedFd of ours holds, because owned descriptors are kept above them (see `lift`).
+    check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) }.into())?;
+    Ok(())
+}
+
+/// Moves a descriptor to a number of at least `least`, so that lower numbers are free for the payload.
+pub fn lift(fd: OwnedFd, least: i32) -> Result<OwnedFd> {
+    if fd.as_raw_fd() >= least {
+        return Ok(fd);
+    }
+    let raw = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
+    crate::owned(raw.into())
+}
