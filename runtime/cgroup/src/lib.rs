@@ -1,0 +1,30 @@
+//! Puts a container into cgroups and limits what it may use: path, limits, freeze, kill, removal.
+//!
+//! The flow is parse, plan, act. [`Layout`] says what is mounted where, [`plan()`] turns a `cgroupsPath` and the resources of
+//! a config.json into directories and file writes without touching anything, and [`Cgroup`] carries a plan out. cgroup v1 and
+//! hybrid layouts are known; a host that has only cgroup v2 is refused in one line.
+//!
+//! The crate knows cgroupfs and OCI resource values. It knows nothing of containers, their ids on disk or their state: what a
+//! caller wants to find again (a [`Cgroup`] is serializable) it records itself. Nothing here prints; what is ignored is a
+//! warning in the plan or in the cgroup.
+#![forbid(unsafe_code)]
+
+mod devices;
+mod entry;
+mod error;
+mod file;
+mod freeze;
+mod kill;
+mod layout;
+mod limits;
+mod make;
+mod path;
+mod plan;
+mod remove;
+
+pub use entry::Entry;
+pub use error::{Error, Refusal};
+pub use layout::{Hierarchy, Kind, Layout};
+pub use make::Cgroup;
+pub use path::CgroupPath;
+pub use plan::{Dir, Enable, Inherit, Missing, Plan, Write, plan, update};

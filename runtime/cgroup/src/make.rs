@@ -1,0 +1,359 @@
+//! Carrying out a plan: directories and what they inherit, then limits, then device rules.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sys::Errno;
+
+use crate::error::Error;
+use crate::file;
+use crate::plan::{Dir, Missing, Plan, Write};
+
+/// A container's cgroups, one per hierarchy; what a caller records to find them again.
+///
+/// There is no clean-up in `Drop`: a cgroup outlives the process that makes it, and a cloned child drops its copies, too.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cgroup {
+    pub dirs: Vec<Dir>,
+    /// Directories above [`Cgroup::dirs`] that were made for it, from the top down; they go away with it if nobody else uses them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<PathBuf>,
+    /// What this kernel made us ignore, each with its JSON path; for the caller to print.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
+}
+
+/// The number of times that a parent may vanish under our hands, because its last container goes while ours comes.
+const RACES: usize = 100;
+
+impl Cgroup {
+    /// Makes the cgroups of a plan, ready to be entered; limits come with [`Cgroup::limit`] and [`Cgroup::restrict_devices`].
+    ///
+    /// A cgroup that exists is used if no process is in it and it is not frozen. On failure nothing is left behind.
+    pub fn create(plan: &Plan) -> Result<Self, Error> {
+        let mut cgroup = Self {
+            dirs: plan.dirs.clone(),
+            ..Self::default()
+        };
+        let mut made = Vec::new();
+        match cgroup.fill(plan, &mut made) {
+            Ok(()) => {
+                cgroup.parents = made
+                    .into_iter()
+                    .filter(|path| !cgroup.dirs.iter().any(|dir| dir.path == *path))
+                    .collect();
+                Ok(cgroup)
+            }
+            Err(first) => Err(undo(&made, first)),
+        }
+    }
+
+    /// Sets the plan's limits, but for the rules of devices.
+    pub fn limit(&mut self, plan: &Plan) -> Result<(), Error> {
+        let parents = self.parents.clone();
+        self.set(plan, &parents, |write| {
+            !is_device_rule(write) && !needed_to_enter(write)
+        })
+    }
+
+    /// Sets the plan's rules of devices. They may forbid the very nodes that a container is made with, so this comes after them.
+    pub fn restrict_devices(&mut self, plan: &Plan) -> Result<(), Error> {
+        let parents = self.parents.clone();
+        self.set(plan, &parents, is_device_rule)
+    }
+
+    /// Sets new limits, as [`crate::update`] plans them.
+    pub fn update(&mut self, plan: &Plan) -> Result<(), Error> {
+        hand_down(plan)?;
+        self.set(plan, &[], |_| true)
+    }
+
+    fn fill(&mut self, plan: &Plan, made: &mut Vec<PathBuf>) -> Result<(), Error> {
+        for dir in &plan.dirs {
+            if !make_path(&dir.path, &dir.mount, made)? {
+                refuse_occupied(dir)?;
+            }
+        }
+        for inherit in &plan.inherit {
+            let given = plan
+                .writes
+                .iter()
+                .any(|w| w.dir == inherit.dir && w.file == inherit.file);
+            take_over(&plan.dirs[inherit.dir], &inherit.file, given, made)?;
+        }
+        hand_down(plan)?;
+        self.set(plan, made, needed_to_enter)
+    }
+
+    fn set(
+        &mut self,
+        plan: &Plan,
+        made: &[PathBuf],
+        which: impl Fn(&Write) -> bool,
+    ) -> Result<(), Error> {
+        for writes in plan.writes.chunk_by(|a, b| a.dir == b.dir) {
+            let writes: Vec<&Write> = writes.iter().filter(|write| which(write)).collect();
+            let Some(first) = writes.first() else {
+                continue;
+            };
+            let dir = &plan.dirs[first.dir];
+            let for_parents: Vec<&Write> = writes
+                .iter()
+                .copied()
+                .filter(|w| w.in_new_parents)
+                .collect();
+            if !for_parents.is_empty() {
+                for parent in made
+                    .iter()
+                    .filter(|path| dir.path.starts_with(path) && **path != dir.path)
+                {
+                    write_all(parent, &for_parents, &mut self.warnings)?;
+                }
+            }
+            write_all(&dir.path, &writes, &mut self.warnings)?;
+        }
+        Ok(())
+    }
+}
+
+/// Switches cgroup v2 controllers on for the container's cgroup, from the top down.
+fn hand_down(plan: &Plan) -> Result<(), Error> {
+    for enable in &plan.enable {
+        let names: Vec<String> = enable
+            .controllers
+            .iter()
+            .map(|name| format!("+{name}"))
+            .collect();
+        let path = enable.path.join("cgroup.subtree_control");
+        let value = names.join(" ");
+        file::write(&path, &value)
+            .map_err(|errno| refused(&path, &value, &enable.json_path, errno))?;
+    }
+    Ok(())
+}
+
+/// Whether a write belongs to the rules of devices.
+fn is_device_rule(write: &Write) -> bool {
+    write.file.starts_with("devices.")
+}
+
+/// Whether no process can enter the cgroup before this is written: an empty cpuset has no room.
+fn needed_to_enter(write: &Write) -> bool {
+    write.file.starts_with("cpuset.")
+}
+
+/// Makes a directory and what is missing above it, below `mount`; tells whether it is new.
+fn make_path(path: &Path, mount: &Path, made: &mut Vec<PathBuf>) -> Result<bool, Error> {
+    for _ in 0..RACES {
+        match file::make_dir(path) {
+            Ok(()) => {
+                made.push(path.to_owned());
+                return Ok(true);
+            }
+            Err(Errno::EEXIST) => return Ok(false),
+            Err(Errno::ENOENT) => match path
+                .parent()
+                .filter(|parent| *parent != mount && parent.starts_with(mount))
+            {
+                Some(parent) => _ = make_path(parent, mount, made)?,
+                None => return Err(Error::call("mkdir", path, Errno::ENOENT)),
+            },
+            Err(errno) => return Err(Error::call("mkdir", path, errno)),
+        }
+    }
+    Err(Error::call("mkdir", path, Errno::ENOENT))
+}
+
+fn refuse_occupied(dir: &Dir) -> Result<(), Error> {
+    if crate::freeze::is_frozen(dir)? {
+        return Err(Error::Frozen {
+            path: dir.path.clone(),
+        });
+    }
+    let processes = crate::kill::pids_below(&dir.path)?.len();
+    if processes > 0 {
+        return Err(Error::Occupied {
+            path: dir.path.clone(),
+            processes,
+        });
+    }
+    Ok(())
+}
+
+/// Fills a file of each cpuset that has it empty with the value of the nearest one above that has not.
+fn take_over(dir: &Dir, name: &str, given: bool, made: &[PathBuf]) -> Result<(), Error> {
+    let mut empty = Vec::new();
+    let mut value = String::new();
+    for path in dir
+        .path
+        .ancestors()
+        .take_while(|path| path.starts_with(&dir.mount))
+    {
+        // What we made a moment ago is empty; that need not be read.
+        if !made.iter().any(|new| new == path) {
+            let file = path.join(name);
+            value = file::read(&file).map_err(|errno| Error::call("read", &file, errno))?;
+        }
+        if !value.is_empty() {
+            break;
+        }
+        empty.push(path);
+    }
+    for path in empty
+        .into_iter()
+        .rev()
+        .filter(|path| !given || *path != dir.path)
+    {
+        let file = path.join(name);
+        file::write(&file, &value).map_err(|errno| Error::call("write", &file, errno))?;
+    }
+    Ok(())
+}
+
+/// Writes the values of one directory in order, each as soon as the kernel can take it.
+fn write_all(dir: &Path, writes: &[&Write], warnings: &mut Vec<String>) -> Result<(), Error> {
+    // A long list of device rules goes into one open file.
+    let mut open: Option<(&str, OwnedFd)> = None;
+    let mut waiting: Vec<&Write> = Vec::new();
+    for write in writes {
+        match put(dir, write, &mut open) {
+            Ok(()) => warn_if_ignored(dir, write, warnings),
+            Err(Errno::EINVAL) if write.retry_after.is_some() => waiting.push(write),
+            Err(errno) => tolerate(dir, write, errno, warnings)?,
+        }
+        let ready = waiting.extract_if(.., |w| w.retry_after.as_ref() == Some(&write.file));
+        for write in ready.collect::<Vec<_>>() {
+            put(dir, write, &mut open).or_else(|errno| tolerate(dir, write, errno, warnings))?;
+        }
+    }
+    // What they waited for did not come: it was not needed after all, and the refusal stands.
+    waiting
+        .iter()
+        .try_for_each(|write| tolerate(dir, write, Errno::EINVAL, warnings))
+}
+
+fn put<'a>(
+    dir: &Path,
+    write: &'a Write,
+    open: &mut Option<(&'a str, OwnedFd)>,
+) -> file::Result<()> {
+    if open.as_ref().is_none_or(|(name, _)| *name != write.file) {
+        let fd = match (file::open_for_write(&dir.join(&write.file)), &write.missing) {
+            (Err(Errno::ENOENT), Missing::Use(other)) => file::open_for_write(&dir.join(other))?,
+            (opened, _) => opened?,
+        };
+        *open = Some((&write.file, fd));
+    }
+    match open {
+        Some((_, fd)) => file::write_fd(fd, write.value.as_bytes()),
+        None => Ok(()),
+    }
+}
+
+/// A limit that kernels have stopped to serve may still take writes, to no effect.
+fn warn_if_ignored(dir: &Path, write: &Write, warnings: &mut Vec<String>) {
+    let Missing::Warn(warning) = &write.missing else {
+        return;
+    };
+    // Not being able to tell is no reason to warn.
+    let actual = file::read(&dir.join(&write.file))
+        .ok()
+        .and_then(|text| text.parse::<i64>().ok());
+    if let (Some(actual), Ok(asked)) = (actual, write.value.parse::<i64>()) {
+        // Limits in bytes are rounded to pages, which have 64 KiB at most.
+        if asked >= 0 && actual.abs_diff(asked) >= 65536 {
+            warnings.push(warning.clone());
+        }
+    }
+}
+
+/// Decides whether a failed write matters.
+fn tolerate(
+    dir: &Path,
+    write: &Write,
+    errno: Errno,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    // cgroupfs lets the kernel's internal ENOTSUPP (524) out where it means EOPNOTSUPP.
+    let unsupported = matches!(errno, Errno::ENOENT | Errno::EOPNOTSUPP) || errno as i32 == 524;
+    match &write.missing {
+        Missing::Ignore if errno == Errno::ENOENT => Ok(()),
+        Missing::Warn(warning) if unsupported => {
+            warnings.push(warning.clone());
+            Ok(())
+        }
+        _ => Err(refused(
+            &dir.join(&write.file),
+            &write.value,
+            &write.json_path,
+            errno,
+        )),
+    }
+}
+
+/// Says which value of which field the kernel did not take, and why where that is known.
+fn refused(path: &Path, value: &str, json_path: &str, errno: Errno) -> Error {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let hint = match (name, errno) {
+        ("memory.limit_in_bytes", Errno::EBUSY) => {
+            let usage = file::read(&path.with_file_name("memory.usage_in_bytes"))
+                .unwrap_or_else(|_| "more".to_owned());
+            format!("; {usage} bytes are in use and cannot be reclaimed")
+        }
+        ("memory.memsw.limit_in_bytes", Errno::ENOENT) => {
+            "; swap accounting is off, boot with swapaccount=1".to_owned()
+        }
+        ("memory.memsw.limit_in_bytes", Errno::EINVAL) => {
+            "; it must not be below memory.limit".to_owned()
+        }
+        ("blkio.weight" | "blkio.weight_device", Errno::ENOENT) => {
+            "; nor is there one of bfq, so this kernel has no I/O scheduler with weights".to_owned()
+        }
+        ("blkio.leaf_weight" | "blkio.leaf_weight_device", Errno::ENOENT) => {
+            "; Linux 5.0 removed it, remove the field".to_owned()
+        }
+        ("cpu.rt_runtime_us" | "cpu.rt_period_us", Errno::EINVAL) => {
+            "; the parent cgroup's cpu.rt_runtime_us does not leave that much".to_owned()
+        }
+        ("cpu.rt_runtime_us" | "cpu.rt_period_us", Errno::ENOENT) => {
+            "; this kernel has no real-time groups".to_owned()
+        }
+        ("devices.allow", Errno::EPERM) => {
+            "; the parent cgroup does not allow it either".to_owned()
+        }
+        ("cgroup.subtree_control", Errno::EBUSY) => {
+            "; processes are in that cgroup itself".to_owned()
+        }
+        _ => String::new(),
+    };
+    Error::Call {
+        call: format!("write {value:?} to {}", path.display()),
+        errno,
+        why: format!("{hint} ({json_path})"),
+    }
+}
+
+/// Removes what was made, youngest first, and returns the error that made it necessary.
+fn undo(made: &[PathBuf], first: Error) -> Error {
+    let mut failed = made
+        .iter()
+        .rev()
+        .filter_map(|path| match file::remove_dir(path) {
+            // Another container has come into a parent of ours meanwhile.
+            Err(errno) if errno != Errno::EBUSY && !file::gone(errno) => {
+                Some(Error::call("rmdir", path, errno))
+            }
+            _ => None,
+        });
+    match failed.next() {
+        Some(second) => Error::Twice {
+            first: Box::new(first),
+            second: Box::new(second),
+        },
+        None => first,
+    }
+}
