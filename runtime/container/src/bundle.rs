@@ -1,0 +1,71 @@
+//! A bundle: a directory with a `config.json`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use oci_spec::runtime::{Process, Spec};
+use serde::de::DeserializeOwned;
+
+/// A bundle as it was read, before anything is decided.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Absolute, without symlinks.
+    pub dir: PathBuf,
+    pub spec: Spec,
+}
+
+impl Bundle {
+    /// Reads `config.json` of a bundle directory, or `config` in its place.
+    ///
+    /// Unknown fields are passed over, as the specification demands; a field of a wrong shape is named by its JSON path.
+    pub fn load(dir: &Path, config: Option<&Path>) -> Result<Self> {
+        let dir = dir
+            .canonicalize()
+            .map_err(|error| anyhow::anyhow!("bundle {}: {}", dir.display(), lower(&error)))?;
+        let file = config.map_or_else(|| dir.join("config.json"), Path::to_path_buf);
+        let spec = read_json(&file)?;
+        Ok(Self { dir, spec })
+    }
+}
+
+/// Reads the `process.json` that `exec --process` names.
+pub fn load_process(file: &Path) -> Result<Process> {
+    read_json(file)
+}
+
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let bytes = match std::fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) => bail!("{}: {}", file.display(), lower(&error)),
+    };
+    // The path is tracked only when it is needed: tracking doubles the time of a parse that succeeds.
+    serde_json::from_slice(&bytes).or_else(|plain| {
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        match serde_path_to_error::deserialize::<_, T>(&mut json) {
+            Err(error) => {
+                let inner = error.inner().to_string();
+                // A field that is missing is not on the way to itself.
+                let missing = inner
+                    .strip_prefix("missing field `")
+                    .and_then(|rest| rest.split('`').next());
+                let path = error.path().to_string();
+                match (path.as_str(), missing) {
+                    (".", None) => bail!("{}: {inner}", file.display()),
+                    (".", Some(field)) => bail!("{}: {field}: {inner}", file.display()),
+                    (path, None) => bail!("{}: {path}: {inner}", file.display()),
+                    (path, Some(field)) => bail!("{}: {path}.{field}: {inner}", file.display()),
+                }
+            }
+            Ok(_) => bail!("{}: {plain}", file.display()),
+        }
+    })
+}
+
+/// Returns an I/O error's reason as messages use it, without the errno's number.
+#[must_use]
+pub fn lower(error: &std::io::Error) -> String {
+    error.raw_os_error().map_or_else(
+        || error.to_string(),
+        |raw| sys::reason(sys::Errno::from_raw(raw)),
+    )
+}

@@ -1,0 +1,327 @@
+//! Opening what a plan names, before anything is made: what depends on files is refused here.
+
+use std::fmt::Display;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use sys::Errno;
+use sys::fs::{self, Mode, OFlag, SFlag};
+use sys::mount::{Attr, Extent, Propagation};
+use sys::process::Namespaces;
+
+use crate::host::NAMESPACE_FILES;
+use crate::plan::{Device, DeviceKind, Hook, Join, Mount, MountKind, Plan, Refusal, Symlinks};
+
+/// Descriptors of everything on the host that the plan uses. Mounts in it are detached copies: what a path leads to cannot
+/// change between this look and its use.
+#[derive(Debug)]
+pub struct Opened {
+    pub root: OwnedFd,
+    /// One for each mount of the plan.
+    pub sources: Vec<Source>,
+    /// One for each device of the plan that is bound.
+    pub devices: Vec<Option<OwnedFd>>,
+    pub joins: Vec<(Namespaces, OwnedFd)>,
+    /// The host's `/dev/null`, for masking files.
+    pub null: Option<OwnedFd>,
+}
+
+/// The source of a bind mount.
+#[derive(Debug)]
+pub enum Source {
+    /// The mount takes nothing from the host.
+    None,
+    Directory(OwnedFd),
+    File(OwnedFd),
+    /// A symlink that is made again in the container.
+    Link(PathBuf),
+}
+
+impl Source {
+    /// Returns the descriptor, if there is one.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Directory(fd) | Self::File(fd) => Some(fd.as_fd()),
+            Self::None | Self::Link(_) => None,
+        }
+    }
+}
+
+/// Opens everything; the first thing that cannot be had is named by its JSON path.
+pub fn open(plan: &Plan) -> Result<Opened, Refusal> {
+    let hooks = &plan.hooks;
+    // Programs of startContainer lie in the container, where only the container's own root can tell.
+    for list in [
+        &hooks.prestart,
+        &hooks.create_runtime,
+        &hooks.create_container,
+        &hooks.poststart,
+        &hooks.poststop,
+    ] {
+        list.iter().try_for_each(executable)?;
+    }
+    let base = base(plan);
+    Ok(Opened {
+        joins: plan
+            .namespaces
+            .join
+            .iter()
+            .map(|join| joined(join, plan))
+            .collect::<Result<_, _>>()?,
+        root: root(&plan.root.path)?,
+        sources: plan
+            .mounts
+            .iter()
+            .map(|mount| source(mount, base))
+            .collect::<Result<_, _>>()?,
+        devices: plan.devices.iter().map(device).collect::<Result<_, _>>()?,
+        null: if plan.masked_paths.is_empty() {
+            None
+        } else {
+            Some(null()?)
+        },
+    })
+}
+
+/// Returns the propagation that mounts have unless they ask for another.
+pub(crate) fn base(plan: &Plan) -> Propagation {
+    match plan.root.propagation {
+        None => Propagation::Slave,
+        // For the root itself; its mounts must stay copyable.
+        Some((Propagation::Unbindable, _)) => Propagation::Private,
+        Some((propagation, _)) => propagation,
+    }
+}
+
+fn refuse<T>(result: sys::Result<T>, at: &str, object: impl Display) -> Result<T, Refusal> {
+    result.map_err(|errno| Refusal::new(at, format!("{object}: {}", sys::reason(errno))))
+}
+
+fn executable(hook: &Hook) -> Result<(), Refusal> {
+    let at = format!("{}.path", hook.at);
+    let path = || hook.path.display();
+    let stat = refuse(
+        fs::fstatat(fs::AT_FDCWD, &hook.path, fs::AtFlags::empty()),
+        &at,
+        path(),
+    )?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(Refusal::new(at, format!("{}: not a file", path())));
+    }
+    refuse(fs::may_execute(fs::AT_FDCWD, &hook.path), &at, path())
+}
+
+/// Opens a namespace to join, and refuses to change in it what would be the host's: a path may lead to our own namespace.
+fn joined(join: &Join, plan: &Plan) -> Result<(Namespaces, OwnedFd), Refusal> {
+    let (kind, fd) = namespace(join.kind, &join.path, &join.at)?;
+    let file = NAMESPACE_FILES.iter().find(|(_, known)| *known == kind);
+    let own = file
+        .map(|(file, _)| format!("/proc/self/ns/{file}"))
+        .unwrap_or_default();
+    let own = refuse(
+        fs::fstatat(fs::AT_FDCWD, own.as_str(), fs::AtFlags::empty()),
+        &join.at,
+        &own,
+    )?;
+    let there = refuse(fs::fstat(&fd), &join.at, join.path.display())?;
+    if (own.st_dev, own.st_ino) != (there.st_dev, there.st_ino) {
+        return Ok((kind, fd));
+    }
+    let named = |name: &Option<String>| name.is_some() && kind == Namespaces::UTS;
+    let sysctl = plan.sysctl.iter().find(|sysctl| sysctl.namespace == kind);
+    let at = match sysctl {
+        Some(sysctl) => &sysctl.at,
+        None if named(&plan.hostname) => "hostname",
+        None if named(&plan.domainname) => "domainname",
+        None => return Ok((kind, fd)),
+    };
+    let path = join.path.display();
+    Err(Refusal::new(
+        at,
+        format!(
+            "would change the host: {path} ({}) is its own namespace",
+            join.at
+        ),
+    ))
+}
+
+fn namespace(kind: Namespaces, path: &Path, at: &str) -> Result<(Namespaces, OwnedFd), Refusal> {
+    let fd = refuse(
+        fs::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()),
+        at,
+        path.display(),
+    )?;
+    match sys::process::namespace_kind(&fd) {
+        Ok(found) if found == kind => Ok((kind, fd)),
+        Ok(found) => {
+            let name = |kind: Namespaces| {
+                kind.iter_names()
+                    .next()
+                    .map_or("unknown", |(name, _)| name)
+                    .to_lowercase()
+            };
+            Err(Refusal::new(
+                at,
+                format!(
+                    "{} is a {} namespace, not a {} namespace",
+                    path.display(),
+                    name(found),
+                    name(kind)
+                ),
+            ))
+        }
+        Err(_) => Err(Refusal::new(
+            at,
+            format!("{} is not a namespace", path.display()),
+        )),
+    }
+}
+
+fn root(path: &Path) -> Result<OwnedFd, Refusal> {
+    let at = "root.path";
+    let tree = refuse(
+        sys::mount::clone_path(path, Extent::Tree),
+        at,
+        path.display(),
+    )?;
+    if !is_directory(&tree, at, path)? {
+        return Err(Refusal::new(
+            at,
+            format!("{}: not a directory", path.display()),
+        ));
+    }
+    // The mounts below it hear of the host's; the root itself does not, so that nothing of the container's can reach the host.
+    let slave = |extent, propagation| {
+        sys::mount::set_attr(
+            &tree,
+            extent,
+            Attr::empty(),
+            Attr::empty(),
+            Some(propagation),
+        )
+    };
+    refuse(
+        slave(Extent::Tree, Propagation::Slave)
+            .and_then(|()| slave(Extent::One, Propagation::Private)),
+        at,
+        path.display(),
+    )?;
+    Ok(tree)
+}
+
+fn is_directory(fd: &OwnedFd, at: &str, path: &Path) -> Result<bool, Refusal> {
+    let stat = refuse(fs::fstat(fd), at, path.display())?;
+    Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+}
+
+fn source(mount: &Mount, base: Propagation) -> Result<Source, Refusal> {
+    let MountKind::Bind {
+        source,
+        extent,
+        symlinks,
+    } = &mount.kind
+    else {
+        return Ok(Source::None);
+    };
+    let at = format!("{}.source", mount.at);
+    if *symlinks == Symlinks::Copy {
+        match fs::readlinkat(fs::AT_FDCWD, source) {
+            Ok(target) => return Ok(Source::Link(target.into())),
+            // Not a symlink: an ordinary bind mount.
+            Err(Errno::EINVAL) => {}
+            Err(errno) => return refuse(Err(errno), &at, source.display()),
+        }
+    }
+    let tree = refuse(copy(source, *extent, *symlinks), &at, source.display())?;
+    refuse(attributes(&tree, mount, base), &at, source.display())?;
+    let directory = is_directory(&tree, &at, source)?;
+    if mount.target == Path::new("/proc")
+        && refuse(fs::fstatfs(&tree), &at, source.display())?.filesystem_type()
+            != fs::PROC_SUPER_MAGIC
+    {
+        return Err(Refusal::new(
+            at,
+            format!(
+                "{} is not a procfs; nothing else may stand at /proc",
+                source.display()
+            ),
+        ));
+    }
+    Ok(if directory {
+        Source::Directory(tree)
+    } else {
+        Source::File(tree)
+    })
+}
+
+/// Copies the mount of a bind source.
+pub(crate) fn copy(source: &Path, extent: Extent, symlinks: Symlinks) -> sys::Result<OwnedFd> {
+    if symlinks != Symlinks::NoFollow {
+        return sys::mount::clone_path(source, extent);
+    }
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    sys::mount::clone_tree(fs::open(source, flags, Mode::empty())?, "", extent)
+}
+
+/// Sets what the mount asks for, on the copy: the host's mount keeps its attributes and its peers.
+pub(crate) fn attributes(tree: &OwnedFd, mount: &Mount, base: Propagation) -> sys::Result<()> {
+    // A shared base keeps the peers: that is what `rshared` volumes of a `shared` root are for.
+    let base = (base != Propagation::Shared).then_some(base);
+    let set = |extent, set, clear, propagation| {
+        sys::mount::set_attr(tree, extent, set, clear, propagation)
+    };
+    set(Extent::Tree, Attr::empty(), Attr::empty(), base)?;
+    if let Some((propagation, extent)) = mount.propagation {
+        set(extent, Attr::empty(), Attr::empty(), Some(propagation))?;
+    }
+    if mount.set.is_empty() && mount.clear.is_empty() {
+        Ok(())
+    } else {
+        set(Extent::One, mount.set, mount.clear, None)
+    }
+}
+
+fn device(device: &Device) -> Result<Option<OwnedFd>, Refusal> {
+    let numbers = match device.kind {
+        DeviceKind::Char { major, minor } => (SFlag::S_IFCHR, fs::makedev(major, minor)),
+        DeviceKind::Block { major, minor } => (SFlag::S_IFBLK, fs::makedev(major, minor)),
+        DeviceKind::Fifo => return Ok(None),
+    };
+    if !device.bind {
+        return Ok(None);
+    }
+    let at = if device.at.is_empty() {
+        "linux.namespaces"
+    } else {
+        &device.at
+    };
+    let node = refuse(node(&device.path, numbers), at, device.path.display())?;
+    Ok(Some(node))
+}
+
+/// Copies the mount of a device node, once it is known to be that device (CVE-2025-31133: not what its name promises).
+fn node(path: &Path, (kind, rdev): (SFlag, u64)) -> sys::Result<OwnedFd> {
+    let node = sys::mount::clone_path(path, Extent::One)?;
+    let stat = fs::fstat(&node)?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != kind || stat.st_rdev != rdev {
+        return Err(Errno::ENODEV);
+    }
+    // Read-only still lets the device be written, but not the host's inode be changed: its mode and owner are the host's.
+    let set = Attr::RDONLY | Attr::NOSUID | Attr::NOEXEC;
+    sys::mount::set_attr(
+        &node,
+        Extent::One,
+        set,
+        Attr::empty(),
+        Some(Propagation::Private),
+    )?;
+    Ok(node)
+}
+
+fn null() -> Result<OwnedFd, Refusal> {
+    refuse(
+        node(Path::new("/dev/null"), (SFlag::S_IFCHR, fs::makedev(1, 3))),
+        "linux.maskedPaths",
+        "/dev/null of the host",
+    )
+}

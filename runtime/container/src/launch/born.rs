@@ -1,0 +1,146 @@
+//! The one clone of a launch, and joining namespaces before or after it.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use sys::fs::{self, Mode, OFlag};
+use sys::process::{self, Birth, Child, Namespaces, Pid};
+
+use super::protocol::{At, Failure, Step};
+
+/// What a process is born into.
+#[derive(Debug)]
+pub(super) struct Cradle<'a> {
+    pub(super) new: Namespaces,
+    pub(super) joins: &'a [(Namespaces, OwnedFd)],
+    /// The cgroup of version 2.
+    pub(super) cgroup: Option<BorrowedFd<'a>>,
+}
+
+impl Cradle<'_> {
+    /// New namespaces belong to the user namespace in which they are made, and other namespaces can be joined only with
+    /// privileges over their owner. Both orders cannot be had from one clone when a user namespace is joined, or when one is
+    /// made while others are joined: then a process in between joins first and has the child as its sibling.
+    fn needs_go_between(&self) -> bool {
+        let joins_user = self.joins.iter().any(|(kind, _)| *kind == Namespaces::USER);
+        joins_user || (self.new.contains(Namespaces::USER) && !self.joins.is_empty())
+    }
+}
+
+/// Clones the child that runs `body`.
+///
+/// The cgroup namespace is not made here: its root is the cgroup that the process is in at that moment, and the child joins
+/// its own only after it is born.
+pub(super) fn clone(cradle: &Cradle<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
+    let birth = Birth {
+        namespaces: cradle.new - Namespaces::CGROUP,
+        cgroup: cradle.cgroup,
+        sibling: false,
+    };
+    if cradle.needs_go_between() {
+        return through_go_between(cradle, birth, body);
+    }
+    let pid_namespace = cradle
+        .joins
+        .iter()
+        .find(|(kind, _)| *kind == Namespaces::PID);
+    let Some((kind, pid_namespace)) = pid_namespace else {
+        return process::clone3(birth, body).context("clone the container's process");
+    };
+    // A pid namespace is joined by children only; the parent goes back to have hooks as its own children.
+    let own = fs::open(
+        "/proc/self/ns/pid",
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+    .context("open own pid namespace")?;
+    process::setns(pid_namespace, *kind).context("join pid namespace")?;
+    let child = process::clone3(birth, body).context("clone the container's process");
+    process::setns(&own, *kind).context("return to own pid namespace")?;
+    child
+}
+
+fn through_go_between(
+    cradle: &Cradle<'_>,
+    birth: Birth<'_>,
+    body: impl FnOnce() -> i32,
+) -> Result<Child> {
+    let (reader, writer) = fs::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
+    let between = process::clone3(
+        Birth {
+            cgroup: birth.cgroup,
+            ..Birth::default()
+        },
+        || {
+            let made = join_all(cradle.joins).and_then(|()| {
+                let birth = Birth {
+                    sibling: true,
+                    cgroup: None,
+                    ..birth
+                };
+                process::clone3(birth, body).at(Step::Namespace, "clone")
+            });
+            let (bytes, code) = match made {
+                Ok(child) => ([&[0][..], &child.pid.as_raw().to_le_bytes()].concat(), 0),
+                Err(failure) => ([&[1][..], &failure.encode()].concat(), 1),
+            };
+            match fs::write(&writer, &bytes) {
+                Ok(_) => code,
+                Err(_) => 1,
+            }
+        },
+    );
+    let between = between.context("clone the process that joins namespaces")?;
+    drop(writer);
+    let mut buffer = [0; 512];
+    let length = fs::read(&reader, &mut buffer).context("read the child's process id")?;
+    process::wait(&between.pidfd).context("wait for the process that joins namespaces")?;
+    match buffer[..length].split_first() {
+        Some((0, raw)) if raw.len() == 4 => {
+            // CLONE_PARENT made it our child: its id cannot be given to another process before we wait for it.
+            let pid = Pid::from_raw(i32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]));
+            Ok(Child {
+                pid,
+                pidfd: process::pidfd_open(pid).context("open the child's pidfd")?,
+            })
+        }
+        Some((1, failure)) => Err(Failure::decode(failure).into()),
+        _ => anyhow::bail!("join namespaces: the joining process was killed"),
+    }
+}
+
+/// Joins all namespaces, the user namespace last: what the others allow is decided by the privileges held before it.
+pub(super) fn join_all(joins: &[(Namespaces, OwnedFd)]) -> Result<(), Failure> {
+    let (user, others): (Vec<_>, Vec<_>) = joins
+        .iter()
+        .partition(|(kind, _)| *kind == Namespaces::USER);
+    for (kind, fd) in others.into_iter().chain(user) {
+        process::setns(fd, *kind).at(Step::Namespace, format!("{kind:?}"))?;
+        if *kind == Namespaces::USER {
+            become_root()?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the ids of root in a user namespace that was just entered or mapped.
+pub(super) fn become_root() -> Result<(), Failure> {
+    let (root, root_group) = (fs::Uid::from_raw(0), fs::Gid::from_raw(0));
+    process::setresgid(root_group, root_group, root_group).at(Step::Become, "(gid 0)")?;
+    process::setresuid(root, root, root).at(Step::Become, "(uid 0)")
+}
+
+/// Joins in the child itself what needs no process in between; pid namespaces were the parent's to join.
+pub(super) fn join_in_child(cradle: &Cradle<'_>) -> Result<(), Failure> {
+    if cradle.needs_go_between() {
+        return Ok(());
+    }
+    for (kind, fd) in cradle
+        .joins
+        .iter()
+        .filter(|(kind, _)| *kind != Namespaces::PID)
+    {
+        process::setns(fd, *kind).at(Step::Namespace, format!("{kind:?}"))?;
+    }
+    Ok(())
+}

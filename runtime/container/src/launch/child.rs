@@ -1,0 +1,505 @@
+//! The child of a launch: one flat list of steps from its first instruction to the payload.
+//!
+//! Nothing here can be undone by the child; on the first failure it tells its parent and exits.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use sys::Errno;
+use sys::fs::{self, AT_FDCWD, Inside, Mode, OFlag};
+use sys::process::{self, CStrings, Namespaces, Signal};
+
+use super::born::{self, Cradle};
+use super::console::{self, Pty};
+use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
+use super::rootfs;
+use super::tree::Tree;
+use super::{Console, Start, hooks, privileges};
+use super::{cover, dev, mounts};
+use crate::check::{Opened, Source};
+use crate::plan::{Plan, Process};
+use crate::state::OciState;
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// What the child takes over from its parent.
+#[derive(Debug)]
+pub(super) struct Inheritance<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) opened: Opened,
+    pub(super) cradle: &'a Cradle<'a>,
+    pub(super) cgroups: Option<&'a cgroup::Entry>,
+    pub(super) console: Console,
+    pub(super) start: &'a Start,
+    pub(super) state: &'a OciState,
+}
+
+/// Runs the steps; returns the exit code if they end without a payload.
+pub(super) fn run(inheritance: Inheritance<'_>, channel: Channel) -> i32 {
+    match container(inheritance, &channel) {
+        Ok(()) => 0,
+        Err(failure) => {
+            // The parent is told, unless it is gone; nobody else listens.
+            channel.tell_parent(&ToParent::Failed(failure)).ok();
+            1
+        }
+    }
+}
+
+#[expect(clippy::too_many_lines, reason = "step list")]
+fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
+    let Inheritance {
+        plan,
+        opened,
+        cradle,
+        cgroups,
+        console,
+        start,
+        state,
+    } = inheritance;
+
+    // Before a process of a joined pid namespace can look at this one, at its descriptors above all (CVE-2016-9962).
+    process::set_dumpable(false).at(Step::Hide, "")?;
+    // Then: every later step is already accounted to the container, and the cgroup namespace below needs it.
+    join_cgroups(cgroups)?;
+    // Until the commit this process must not outlive its parent. Steps that wait notice the socket's end; this is for the others.
+    process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
+    process::setsid().at(Step::Session, "")?;
+    born::join_in_child(cradle)?;
+    // What lies on the host and is not needed any more must not wait here, open, for somebody to find it (CVE-2024-21626).
+    let mut keep = vec![channel.0.as_fd(), opened.root.as_fd()];
+    keep.extend(opened.null.iter().map(AsFd::as_fd));
+    keep.extend(opened.devices.iter().flatten().map(AsFd::as_fd));
+    keep.extend(opened.sources.iter().filter_map(Source::fd));
+    keep.extend(console.fd().into_iter().chain(start.fd()));
+    close_others(&keep, plan.preserve_fds)?;
+    let Opened {
+        root,
+        sources,
+        devices,
+        null,
+        ..
+    } = opened;
+    // Before the ids change: the paths of the host are still reached as its root.
+    let sources = if plan.namespaces.has_user() {
+        mounts::locked(plan, sources)?
+    } else {
+        sources
+    };
+    if plan.namespaces.new.contains(Namespaces::USER) {
+        // Before anything that needs privileges: without its maps the namespace gives none.
+        channel.expect(ToChild::Mapped)?;
+        born::become_root()?;
+        // The change of ids has cleared the signal.
+        process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
+    }
+    if plan.new_keyring {
+        new_keyring(&plan.id)?;
+    }
+    if plan.namespaces.new.contains(Namespaces::CGROUP) {
+        process::unshare(Namespaces::CGROUP).at(Step::Namespace, "CGROUP")?;
+    }
+    if plan.namespaces.new.contains(Namespaces::NETWORK) {
+        sys::net::loopback_up().at(Step::Network, "lo")?;
+    }
+    if let Some(name) = &plan.hostname {
+        process::sethostname(name).at(Step::Name, "hostname")?;
+    }
+    if let Some(name) = &plan.domainname {
+        process::setdomainname(name).at(Step::Name, "domainname")?;
+    }
+    // Nodes and directories get exactly the modes of the plan.
+    fs::umask(Mode::empty());
+    // Before the root changes, see private_proc.
+    let proc = if needs_proc(plan) {
+        Some(rootfs::private_proc().at(Step::Mount, "private proc")?)
+    } else {
+        None
+    };
+    let own_mounts = plan.namespaces.has(Namespaces::MOUNT);
+    let tree = if own_mounts {
+        rootfs::attach_root(&plan.root, root)?
+    } else {
+        rootfs::detached_root(root)
+    };
+    mounts::make(plan, sources, &tree)?;
+    dev::make(plan, devices, &tree)?;
+    if let Some(process) = &plan.process {
+        // Before read-only steps: a missing working directory is made, as runc's users expect.
+        tree.directory(&process.cwd, Inside::Root)
+            .or_else(missing_is_checked_later)
+            .at(Step::Cwd, process.cwd.display())?;
+    }
+    let pty = terminal(plan, &tree)?;
+    if has_early_hooks(plan) {
+        channel
+            .tell_parent(&ToParent::Mounted)
+            .at(Step::Parent, "socket")?;
+        channel.expect(ToChild::Continue)?;
+    }
+    // Before pivot: paths of createContainer hooks are the host's.
+    run_hooks(&plan.hooks.create_container, state)?;
+    rootfs::enter(&plan.root, &tree, own_mounts)?;
+    for sysctl in &plan.sysctl {
+        let at = format!("{} = {:?} ({})", sysctl.path, sysctl.value, sysctl.at);
+        write_proc(
+            proc.as_ref(),
+            &format!("sys/{}", sysctl.path),
+            &sysctl.value,
+        )
+        .at(Step::Sysctl, at)?;
+    }
+    cover::read_only(&plan.read_only_paths, &tree)?;
+    cover::mask(&plan.masked_paths, null, &tree)?;
+    // After every change below the root.
+    rootfs::finish_root(&plan.root, &tree)?;
+    drop(tree);
+
+    if let Some(pty) = pty {
+        send_master(pty.master, &console, channel)?;
+        console::take(
+            &pty.peer,
+            plan.process.as_ref().map_or(0, |process| process.user.uid),
+        )?;
+    }
+    let Some(process) = &plan.process else {
+        // Nothing to execute: the namespaces live until start.
+        process::set_pdeathsig(None).at(Step::Parent, "watch")?;
+        channel
+            .tell_parent(&ToParent::Ready)
+            .at(Step::Parent, "socket")?;
+        channel.expect(ToChild::Go)?;
+        return wait_for_start(start).map(drop);
+    };
+    if let Some(profile) = &process.apparmor {
+        write_proc(proc.as_ref(), "self/attr/exec", &format!("exec {profile}"))
+            .at(Step::AppArmor, profile)?;
+    }
+    drop(proc);
+    let listeners = [channel.0.as_fd()].into_iter().chain(start.fd());
+    let (payload, program) = become_payload(process, plan.preserve_fds, listeners)?;
+    await_go(channel)?;
+
+    // From here on the container lives on without its parent.
+    let starter = wait_for_start(start)?;
+    // The starter's end of the fifo, not the parent's socket, is where somebody listens from now on.
+    last_steps(plan, process, state, &payload, &program)
+        .inspect_err(|failure| tell(starter.as_ref(), failure))
+}
+
+/// Becomes the payload in all but its program: user, capabilities, directory, descriptors.
+pub(super) fn become_payload<'a>(
+    process: &Process,
+    preserve_fds: u32,
+    listeners: impl Iterator<Item = BorrowedFd<'a>>,
+) -> Result<(Payload, PathBuf)> {
+    let payload = Payload::prepare(process)?;
+    // As root, who may enter what the payload's user may not; what root may not enter (a file server's), that user perhaps may.
+    let entered = match fs::chdir(&process.cwd) {
+        Err(Errno::EACCES | Errno::EPERM) => false,
+        other => other.at(Step::Cwd, process.cwd.display()).map(|()| true)?,
+    };
+    privileges::drop_to(process)?;
+    if !entered {
+        fs::chdir(&process.cwd).at(Step::Cwd, process.cwd.display())?;
+    }
+    // Before the filter, which may forbid getcwd(2).
+    verify_cwd(&process.cwd)?;
+    // Before the program is looked up: a path through one of our descriptors would lead out of the container.
+    keep_descriptors(preserve_fds, listeners)?;
+    let program = payload.find()?;
+    Ok((payload, program))
+}
+
+/// Reports that all is ready and waits for the parent's word.
+pub(super) fn await_go(channel: &Channel) -> Result<()> {
+    // Before the parent is told: it may end at once, and this process waits for a message that only a live parent sends.
+    process::set_pdeathsig(None).at(Step::Parent, "watch")?;
+    channel
+        .tell_parent(&ToParent::Ready)
+        .at(Step::Parent, "socket")?;
+    channel.expect(ToChild::Go)
+}
+
+fn last_steps(
+    plan: &Plan,
+    process: &Process,
+    state: &OciState,
+    payload: &Payload,
+    program: &Path,
+) -> Result<()> {
+    run_hooks(&plan.hooks.start_container, state)?;
+    sys::signal::reset().at(Step::Exec, "signals")?;
+    privileges::load_filter(process)?;
+    let never = payload
+        .execute(program)
+        .at(Step::Exec, format!("{:?}", payload.name))?;
+    match never {}
+}
+
+fn missing_is_checked_later(errno: Errno) -> sys::Result<OwnedFd> {
+    // A read-only root, or a file in the way: entering the directory gives the better message.
+    match errno {
+        Errno::EROFS | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP => fs::open_path("/"),
+        other => Err(other),
+    }
+}
+
+/// Moves this process into the container's cgroups of version 1; it was born in that of version 2.
+pub(super) fn join_cgroups(entry: Option<&cgroup::Entry>) -> Result<()> {
+    entry.map_or(Ok(()), |entry| {
+        entry.enter().map_err(|(hierarchy, errno)| Failure {
+            errno: Some(errno),
+            ..Failure::new(Step::Cgroup, hierarchy)
+        })
+    })
+}
+
+pub(super) fn new_keyring(id: &str) -> Result<()> {
+    match sys::process::new_session_keyring(&format!("_ses.{id}")) {
+        // A kernel without keys has nothing to hide.
+        Err(Errno::ENOSYS) => Ok(()),
+        other => other.at(Step::Keyring, ""),
+    }
+}
+
+fn needs_proc(plan: &Plan) -> bool {
+    !plan.sysctl.is_empty()
+        || plan
+            .process
+            .as_ref()
+            .is_some_and(|process| process.apparmor.is_some())
+}
+
+fn has_early_hooks(plan: &Plan) -> bool {
+    !plan.hooks.prestart.is_empty() || !plan.hooks.create_runtime.is_empty()
+}
+
+fn run_hooks(list: &[crate::plan::Hook], state: &OciState) -> Result<()> {
+    let state = OciState {
+        pid: process::getpid().as_raw(),
+        ..state.clone()
+    };
+    hooks::run(list, &state, None).map_err(|error| Failure::new(Step::Hook, format!("{error:#}")))
+}
+
+fn terminal(plan: &Plan, tree: &Tree) -> Result<Option<Pty>> {
+    let Some(terminal) = plan.process.as_ref().and_then(|process| process.terminal) else {
+        return Ok(None);
+    };
+    let pty = console::open(tree, terminal)?;
+    console::bind(&pty, tree)?;
+    Ok(Some(pty))
+}
+
+/// Gives the terminal's master to whoever keeps it.
+pub(super) fn send_master(master: OwnedFd, console: &Console, channel: &Channel) -> Result<()> {
+    match console {
+        Console::Socket(socket) => sys::socket::send(socket, b"/dev/ptmx", Some(master.as_fd())),
+        Console::None => channel.tell_parent(&ToParent::Terminal(master)),
+        Console::Parent(size) => {
+            // Before the payload runs: a change of size later is a signal, which would interrupt its first read.
+            let sized = size.map_or(Ok(()), |size| sys::pty::set_size(&master, size));
+            sized.and_then(|()| channel.tell_parent(&ToParent::Terminal(master)))
+        }
+    }
+    .at(Step::Terminal, "send its master")
+}
+
+/// Writes a file of the private procfs.
+pub(super) fn write_proc(proc: Option<&OwnedFd>, path: &str, value: &str) -> sys::Result<()> {
+    let proc = proc.ok_or(Errno::ENOENT)?;
+    let file = fs::open_inside(proc, path, OFlag::O_WRONLY, Mode::empty(), Inside::Root)?;
+    fs::write(&file, value.as_bytes()).map(drop)
+}
+
+/// Makes sure that the working directory lies in the container (CVE-2024-21626).
+fn verify_cwd(cwd: &Path) -> Result<()> {
+    match fs::getcwd() {
+        // The kernel answers with a path that does not start at the root, "(unreachable)…", for a directory outside of it.
+        Ok(path) if path.is_absolute() => Ok(()),
+        Ok(_) | Err(Errno::ENOENT) => Err(Failure::new(
+            Step::Cwd,
+            format!("{}: lies outside of the container", cwd.display()),
+        )),
+        Err(errno) => Err(errno).at(Step::Cwd, cwd.display()),
+    }
+}
+
+/// Returns the descriptors that the payload was promised.
+fn promised(count: u32) -> Result<Vec<BorrowedFd<'static>>> {
+    let number = |number: i32| {
+        fs::inherited(number)
+            .ok_or(Errno::EBADF)
+            .at(Step::Descriptor, number)
+    };
+    (3..)
+        .take(usize::try_from(count).unwrap_or(0))
+        .map(number)
+        .collect()
+}
+
+/// Closes every descriptor but the standard streams, those that the payload was promised and those to keep.
+pub(super) fn close_others(keep: &[BorrowedFd<'_>], preserve_fds: u32) -> Result<()> {
+    let mut all: Vec<BorrowedFd<'_>> = promised(preserve_fds)?;
+    all.extend(keep);
+    fs::close_all_but(3, &all).at(Step::Descriptor, "close")
+}
+
+/// Leaves open what the payload was promised, and until it is executed those who listen.
+fn keep_descriptors<'a>(count: u32, listeners: impl Iterator<Item = BorrowedFd<'a>>) -> Result<()> {
+    close_others(&listeners.collect::<Vec<_>>(), count)?;
+    for fd in promised(count)? {
+        fs::set_cloexec(fd, false).at(Step::Descriptor, "keep")?;
+    }
+    Ok(())
+}
+
+/// Waits until the container is started: the fifo opens when a reader comes, and the byte tells it that it found a live
+/// container. The descriptor stays open until exec closes it: its end without another byte says that the payload runs.
+fn wait_for_start(start: &Start) -> Result<Option<OwnedFd>> {
+    let Start::OnFifo(dir) = start else {
+        return Ok(None);
+    };
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let fifo = fs::openat(dir, crate::state::FIFO, flags, Mode::empty())
+        .at(Step::Start, crate::state::FIFO)?;
+    match fs::write(&fifo, b"0") {
+        // A starter that died meanwhile started the container all the same.
+        Ok(_) | Err(Errno::EPIPE) => Ok(Some(fifo)),
+        Err(errno) => Err(errno).at(Step::Start, crate::state::FIFO),
+    }
+}
+
+/// Tells the starter, if there is one; a starter that is gone needs no answer.
+fn tell(starter: Option<&OwnedFd>, failure: &Failure) {
+    if let Some(fifo) = starter {
+        fs::write(fifo, failure.to_string().as_bytes()).ok();
+    }
+}
+
+/// The program with its arguments, in the shape that execve(2) takes.
+#[derive(Debug)]
+pub(super) struct Payload {
+    pub(super) name: String,
+    args: CStrings,
+    env: CStrings,
+    path: String,
+}
+
+impl Payload {
+    /// Completes the environment and copies everything that the last call needs.
+    pub(super) fn prepare(process: &Process) -> Result<Self> {
+        let mut env = last_of_each(&process.env);
+        if !env.iter().any(|variable| variable.starts_with("HOME=")) {
+            env.push(format!("HOME={}", home(process.user.uid)));
+        }
+        let path = env
+            .iter()
+            .find_map(|variable| variable.strip_prefix("PATH="))
+            .unwrap_or_default()
+            .to_string();
+        Ok(Self {
+            name: process.args[0].clone(),
+            args: CStrings::new(&process.args).at(Step::Exec, "arguments")?,
+            env: CStrings::new(&env).at(Step::Exec, "environment")?,
+            path,
+        })
+    }
+
+    /// Finds the file to execute, as the payload's user.
+    pub(super) fn find(&self) -> Result<PathBuf> {
+        let name = Path::new(&self.name);
+        if self.name.contains('/') {
+            return executable(name)
+                .map(|()| name.to_path_buf())
+                .at(Step::Exec, format!("{:?}", self.name));
+        }
+        let mut denied = None;
+        for dir in self.path.split(':') {
+            let candidate = Path::new(if dir.is_empty() { "." } else { dir }).join(name);
+            match executable(&candidate) {
+                Ok(()) => return Ok(candidate),
+                Err(Errno::EACCES) => denied = Some(Errno::EACCES),
+                Err(_) => {}
+            }
+        }
+        match denied {
+            Some(errno) => Err(errno).at(Step::Exec, format!("{:?}", self.name)),
+            None => Err(Failure::new(
+                Step::Exec,
+                format!("{:?}: {}", self.name, crate::text::EXECUTABLE_NOT_FOUND),
+            )),
+        }
+    }
+
+    pub(super) fn execute(&self, program: &Path) -> sys::Result<std::convert::Infallible> {
+        process::execve(program, &self.args, &self.env)
+    }
+}
+
+fn executable(path: &Path) -> sys::Result<()> {
+    let stat = fs::fstatat(AT_FDCWD, path, fs::AtFlags::empty())?;
+    match fs::SFlag::from_bits_truncate(stat.st_mode) & fs::SFlag::S_IFMT {
+        fs::SFlag::S_IFDIR => Err(Errno::EISDIR),
+        fs::SFlag::S_IFREG => fs::may_execute(AT_FDCWD, path),
+        _ => Err(Errno::EACCES),
+    }
+}
+
+/// Returns the variables without those that a later one of the same name replaces; getenv(3) would find the first.
+fn last_of_each(env: &[String]) -> Vec<String> {
+    let name = |variable: &String| variable.split('=').next().unwrap_or_default().to_string();
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<_> = env
+        .iter()
+        .rev()
+        .filter(|variable| seen.insert(name(variable)))
+        .cloned()
+        .collect();
+    kept.reverse();
+    kept
+}
+
+/// Returns the home directory of a user by the container's `/etc/passwd`, or `/`.
+fn home(uid: u32) -> String {
+    let text = passwd().unwrap_or_default();
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let id = fields.nth(2)?;
+        (id == uid.to_string().as_bytes())
+            .then(|| fields.nth(2))
+            .flatten()
+    });
+    line.filter(|home| !home.is_empty()).map_or_else(
+        || "/".to_string(),
+        |home| OsStr::from_bytes(home).to_string_lossy().into_owned(),
+    )
+}
+
+/// Reads the container's `/etc/passwd`, which may be anything: a fifo must not make us wait, nor a device feed us for ever.
+fn passwd() -> Option<Vec<u8>> {
+    const LARGEST: u64 = 1 << 20;
+    let path = "/etc/passwd";
+    let regular = |stat: &fs::FileStat| {
+        fs::SFlag::from_bits_truncate(stat.st_mode) & fs::SFlag::S_IFMT == fs::SFlag::S_IFREG
+    };
+    // Looked at before it is opened: with some devices the opening alone acts.
+    if !regular(&fs::fstat(fs::open_path(path).ok()?).ok()?) {
+        return None;
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = fs::open(path, flags, Mode::empty()).ok()?;
+    if !regular(&fs::fstat(&file).ok()?) {
+        return None;
+    }
+    let mut text = Vec::new();
+    std::fs::File::from(file)
+        .take(LARGEST)
+        .read_to_end(&mut text)
+        .ok()?;
+    Some(text)
+}

@@ -1,0 +1,84 @@
+//! Paths that are masked or made read-only.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use sys::Errno;
+use sys::fs::{self, Inside, SFlag};
+use sys::mount::{Attr, Extent, NewFs, attach, clone_tree, set_attr};
+
+use super::protocol::{At, Failure, Step};
+use super::tree::{Tree, kind};
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// Makes paths read-only; one that is not there needs no protection.
+pub(super) fn read_only(paths: &[PathBuf], tree: &Tree) -> Result<()> {
+    for path in paths {
+        let target = match tree.open(path, Inside::Root) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+            other => other.at(Step::ReadOnly, path.display())?,
+        };
+        let copy = clone_tree(&target, "", Extent::Tree).at(Step::ReadOnly, path.display())?;
+        set_attr(&copy, Extent::One, Attr::RDONLY, Attr::empty(), None)
+            .at(Step::ReadOnly, path.display())?;
+        attach(copy, target).at(Step::ReadOnly, path.display())?;
+    }
+    Ok(())
+}
+
+/// Hides directories under one empty read-only tmpfs and files under the host's `/dev/null` (CVE-2025-31133: not the container's).
+pub(super) fn mask(paths: &[PathBuf], null: Option<OwnedFd>, tree: &Tree) -> Result<()> {
+    let mut null = Cover {
+        first: null,
+        attached: None,
+    };
+    let mut empty = Cover {
+        first: None,
+        attached: None,
+    };
+    for path in paths {
+        let target = match tree.open(path, Inside::Root) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+            other => other.at(Step::Mask, path.display())?,
+        };
+        let stat = fs::fstat(&target).at(Step::Mask, path.display())?;
+        if kind(&stat) == SFlag::S_IFDIR {
+            if empty.first.is_none() && empty.attached.is_none() {
+                empty.first = Some(empty_directory().at(Step::Mask, "empty directory")?);
+            }
+            empty.over(target).at(Step::Mask, path.display())?;
+        } else {
+            null.over(target).at(Step::Mask, path.display())?;
+        }
+    }
+    Ok(())
+}
+
+fn empty_directory() -> sys::Result<OwnedFd> {
+    let new = NewFs::open("tmpfs")?;
+    new.set("mode", "555")?;
+    new.set("nr_inodes", "1")?;
+    new.mount(Attr::RDONLY | Attr::NOSUID | Attr::NODEV | Attr::NOEXEC)
+}
+
+/// A mount that is laid over many paths. Only a mount that is attached in our namespace can be copied, hence the first one
+/// goes to the first path and the rest are copies of it.
+struct Cover {
+    first: Option<OwnedFd>,
+    attached: Option<OwnedFd>,
+}
+
+impl Cover {
+    fn over(&mut self, target: impl AsFd) -> sys::Result<()> {
+        match (&self.attached, self.first.take()) {
+            (Some(attached), _) => attach(clone_tree(attached, "", Extent::One)?, target),
+            (None, Some(first)) => {
+                attach(&first, target)?;
+                self.attached = Some(first);
+                Ok(())
+            }
+            (None, None) => Err(Errno::EBADF),
+        }
+    }
+}

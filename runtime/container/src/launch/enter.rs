@@ -1,0 +1,180 @@
+//! One more process in a container that exists: the same launch with a shorter list.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Context, Result, bail};
+use sys::process::{self, Birth, Child, Namespaces, Signal};
+
+use super::born::become_root;
+use super::child::{await_go, become_payload, close_others, join_cgroups, send_master, write_proc};
+use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
+use super::rootfs::private_proc;
+use super::tree::Tree;
+use super::{Console, Newborn, console, privileges};
+use crate::plan::Process;
+use crate::state::Record;
+
+/// One more process.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) process: &'a Process,
+    /// The container's process.
+    pub(crate) init: &'a OwnedFd,
+    /// The container's root, where it has no mount namespace that would lead there.
+    pub(crate) root: Option<OwnedFd>,
+    pub(crate) console: Console,
+    pub(crate) preserve_fds: u32,
+}
+
+/// A process that was added, waiting for [`Added::go`].
+#[derive(Debug)]
+pub(crate) struct Added {
+    newborn: Newborn,
+    parent: Channel,
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+impl Added {
+    pub(crate) fn child(&self) -> Result<&Child> {
+        self.newborn.child()
+    }
+
+    /// Lets the process execute its program, and returns once it does.
+    pub(crate) fn go(self) -> Result<Child> {
+        self.parent
+            .tell_child(ToChild::Go)
+            .context("let the process go")?;
+        match self.parent.hear_child().context("hear the process")? {
+            Some(ToParent::Failed(failure)) => bail!(failure),
+            _ => self.newborn.keep(),
+        }
+    }
+}
+
+/// Makes the process, up to the moment before it executes its program.
+pub(crate) fn enter(request: &Request<'_>) -> Result<Added> {
+    let record = request.record;
+    let entry = record
+        .cgroup
+        .as_ref()
+        .map(cgroup::Cgroup::entry)
+        .transpose()?;
+    let kinds = Namespaces::from_bits_truncate(record.namespaces);
+    if kinds.contains(Namespaces::PID) {
+        // Joined by children only, so the parent does it; it makes no other child afterwards.
+        process::setns(request.init, Namespaces::PID)
+            .context("join the container's pid namespace")?;
+    }
+    let (ours, theirs) = sys::socket::pair().context("socket pair")?;
+    let mut ours = Some(ours);
+    let mut theirs = Some(theirs);
+    let birth = Birth {
+        cgroup: entry.as_ref().and_then(cgroup::Entry::unified),
+        ..Birth::default()
+    };
+    let child = process::clone3(birth, || {
+        // The child's copy of our end would keep the pair alive when we die.
+        drop(ours.take());
+        let Some(theirs) = theirs.take() else {
+            return 1;
+        };
+        let channel = Channel(theirs);
+        match added(request, kinds - Namespaces::PID, entry.as_ref(), &channel) {
+            Ok(()) => 0,
+            Err(failure) => {
+                // The parent is told, unless it is gone; nobody else listens.
+                channel.tell_parent(&ToParent::Failed(failure)).ok();
+                1
+            }
+        }
+    });
+    let newborn = Newborn(Some(child.context("clone the process")?));
+    drop(theirs);
+    let parent = Channel(ours.context("own end of the socket pair")?);
+    if let Some(score) = request.process.oom_score_adj {
+        let file = format!("/proc/{}/oom_score_adj", newborn.child()?.pid);
+        std::fs::write(&file, score.to_string()).map_err(|error| {
+            anyhow::anyhow!("write {score} to {file}: {}", crate::bundle::lower(&error))
+        })?;
+    }
+    let mut terminal = None;
+    loop {
+        match parent.hear_child().context("hear the process")? {
+            Some(ToParent::Terminal(master)) => terminal = Some(master),
+            Some(ToParent::Ready) => {
+                return Ok(Added {
+                    newborn,
+                    parent,
+                    terminal,
+                });
+            }
+            Some(ToParent::Failed(failure)) => bail!(failure),
+            Some(ToParent::Mounted) | None => bail!("the process died before it was ready"),
+        }
+    }
+}
+
+/// The steps of the child.
+fn added(
+    request: &Request<'_>,
+    join: Namespaces,
+    cgroups: Option<&cgroup::Entry>,
+    channel: &Channel,
+) -> Result<(), Failure> {
+    let process = request.process;
+    // Before the container can see us: a process of it must not trace us or open our descriptors (CVE-2016-9962).
+    process::set_dumpable(false).at(Step::Hide, "")?;
+    join_cgroups(cgroups)?;
+    process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
+    process::setsid().at(Step::Session, "")?;
+    let mut keep = vec![channel.0.as_fd(), request.init.as_fd()];
+    keep.extend(
+        request
+            .console
+            .fd()
+            .into_iter()
+            .chain(request.root.as_ref().map(AsFd::as_fd)),
+    );
+    close_others(&keep, request.preserve_fds)?;
+    // Before the root becomes the container's, whose /proc may be anything.
+    let proc = if process.apparmor.is_some() {
+        Some(private_proc().at(Step::Mount, "private proc")?)
+    } else {
+        None
+    };
+    process::setns(request.init, join).at(Step::Namespace, format!("{join:?}"))?;
+    if let Some(root) = &request.root {
+        // A container that shares the host's mounts has its root to itself all the same.
+        sys::fs::fchdir(root)
+            .and_then(|()| process::chroot("."))
+            .at(Step::Pivot, "its root")?;
+    }
+    if join.contains(Namespaces::USER) {
+        become_root()?;
+        process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
+    }
+    if request.record.new_keyring {
+        super::child::new_keyring(&request.record.id)?;
+    }
+    if let Some(terminal) = process.terminal {
+        let root = sys::fs::open_path("/").at(Step::Terminal, "/")?;
+        let pty = console::open(&Tree(root), terminal)?;
+        send_master(pty.master, &request.console, channel)?;
+        console::take(&pty.peer, process.user.uid)?;
+    }
+    if let Some(profile) = &process.apparmor {
+        write_proc(proc.as_ref(), "self/attr/exec", &format!("exec {profile}"))
+            .at(Step::AppArmor, profile)?;
+    }
+    drop(proc);
+    let listeners = [channel.0.as_fd()].into_iter();
+    let (payload, program) = become_payload(process, request.preserve_fds, listeners)?;
+    await_go(channel)?;
+    sys::signal::reset().at(Step::Exec, "signals")?;
+    privileges::load_filter(process)?;
+    let never = payload
+        .execute(&program)
+        .at(Step::Exec, format!("{:?}", payload.name))?;
+    match never {}
+}

@@ -1,0 +1,478 @@
+//! Carrying out a plan: [`create`] and, for one more process in a container, `exec`.
+//!
+//! The parent opens everything, makes the cgroup, clones once and then answers the child; the child walks its list of steps.
+//! Until the record is in place the child dies with its parent. What may be left when the parent is killed: the state
+//! directory with its intent, and the cgroups that the intent names; `delete --force` removes both.
+
+mod born;
+mod child;
+mod console;
+mod copy_up;
+mod cover;
+mod dev;
+pub(crate) mod enter;
+pub(crate) mod hooks;
+mod mounts;
+mod privileges;
+mod protocol;
+mod rootfs;
+mod tree;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+use cgroup::Cgroup;
+use sys::mount::{Attr, Extent, Propagation};
+use sys::process::{Child, Namespaces, Signal};
+use sys::pty::Size;
+
+use crate::check;
+use crate::notify::Notify;
+use crate::plan::Plan;
+use crate::state::{Identity, Intent, Record, Reservation, StateRoot, Status, map_text};
+use crate::{Bundle, ContainerId};
+use born::Cradle;
+use child::Inheritance;
+use protocol::{Channel, ToChild, ToParent};
+
+/// Who keeps the master of the payload's terminal.
+#[derive(Debug)]
+pub enum Console {
+    /// There is no terminal.
+    None,
+    /// Whoever listens at the socket.
+    Socket(OwnedFd),
+    /// The caller of [`create`], whose own terminal has this size.
+    Parent(Option<Size>),
+}
+
+impl Console {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Socket(socket) => Some(socket.as_fd()),
+            Self::None | Self::Parent(_) => None,
+        }
+    }
+}
+
+/// When the payload starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// As soon as the container exists.
+    AtOnce,
+    /// When `start` comes.
+    OnStart,
+}
+
+/// What the child waits for before it executes the payload.
+#[derive(Debug)]
+enum Start {
+    AtOnce,
+    /// The fifo in the container's state directory, of which this is a read-only copy that is attached nowhere: no `..` leads out.
+    OnFifo(OwnedFd),
+}
+
+impl Start {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::AtOnce => None,
+            Self::OnFifo(dir) => Some(dir.as_fd()),
+        }
+    }
+}
+
+/// One creation.
+#[derive(Debug)]
+pub struct Request<'a> {
+    pub id: &'a ContainerId,
+    pub bundle: &'a Bundle,
+    pub plan: &'a Plan,
+    pub root: &'a StateRoot,
+    pub console: Console,
+    pub when: When,
+    pub pid_file: Option<PathBuf>,
+    /// A connected socket that gets the pidfd of the container's process.
+    pub pidfd_socket: Option<OwnedFd>,
+    /// The host's NOTIFY_SOCKET, if there is one.
+    pub notify: Option<PathBuf>,
+}
+
+/// A container that exists.
+#[derive(Debug)]
+pub struct Created {
+    pub child: Child,
+    pub record: Record,
+    /// The master of the terminal, if the parent keeps it.
+    pub terminal: Option<OwnedFd>,
+    /// The socket that the payload will say on that it is ready, if it was started at once.
+    pub notify: Option<Notify>,
+    /// What this kernel made us ignore.
+    pub warnings: Vec<String>,
+}
+
+/// Makes a container. Whatever fails, nothing is left of it.
+pub fn create(mut request: Request<'_>) -> Result<Created> {
+    let plan = request.plan;
+    plan.possible()?;
+    let reservation = request.root.reserve(request.id, &Intent::of(plan))?;
+    let notify = prepare_notify(&request)?;
+    let opened = check::open(plan)?;
+    let mut cgroup = CgroupGuard::make(plan)?;
+    let start = prepare_start(&request, &reservation)?;
+
+    let (parent, newborn) = bear(&mut request, opened, &cgroup, &start)?;
+    adopt(plan, newborn.child()?, &parent)?;
+    // Written while the child is at work, put in place when it is done.
+    let record = record(&request, newborn.child()?, &cgroup)?;
+    reservation.write_record(&record)?;
+    let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup)?;
+    if let Some(socket) = &request.pidfd_socket {
+        sys::socket::send(socket, b"pidfd", Some(newborn.child()?.pidfd.as_fd()))
+            .context("send the pidfd to --pidfd-socket")?;
+    }
+    reservation.commit()?;
+    if let Some(file) = &request.pid_file {
+        write_pid_file(file, newborn.child()?.pid.as_raw())?;
+    }
+    parent
+        .tell_child(ToChild::Go)
+        .context("let the container go")?;
+    if request.when == When::AtOnce {
+        await_payload(&parent)?;
+    }
+
+    reservation.keep();
+    cgroup.keep = true;
+    let warnings = cgroup
+        .cgroup
+        .as_ref()
+        .map_or_else(Vec::new, |cgroup| cgroup.warnings.clone());
+    Ok(Created {
+        child: newborn.keep()?,
+        record,
+        terminal,
+        notify,
+        warnings,
+    })
+}
+
+/// Makes the socket directory that is shown to the payload, before the plan's mount of it is opened; the socket in it belongs
+/// to the one who starts the container.
+fn prepare_notify(request: &Request<'_>) -> Result<Option<Notify>> {
+    let Some(host) = &request.notify else {
+        return Ok(None);
+    };
+    let dir = request
+        .root
+        .container_dir(request.id)
+        .join(crate::state::NOTIFY);
+    std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&dir, open).with_context(|| format!("open up {}", dir.display()))?;
+    match request.when {
+        When::AtOnce => Notify::bind(request.root, request.id, host),
+        When::OnStart => Ok(None),
+    }
+}
+
+fn prepare_start(request: &Request<'_>, reservation: &Reservation) -> Result<Start> {
+    if let Some(filter) = request
+        .plan
+        .process
+        .as_ref()
+        .and_then(|process| process.seccomp.as_ref())
+    {
+        StateRoot::save_filter(&reservation.dir, &filter.program)?;
+    }
+    match request.when {
+        When::AtOnce => Ok(Start::AtOnce),
+        When::OnStart => {
+            reservation.make_fifo()?;
+            Ok(Start::OnFifo(
+                window(&reservation.dir).context("state directory")?,
+            ))
+        }
+    }
+}
+
+/// Copies the mount of the state directory, for a child that may be found by the container it becomes.
+fn window(dir: &OwnedFd) -> sys::Result<OwnedFd> {
+    let window = sys::mount::clone_tree(dir, "", Extent::One)?;
+    let private = Some(Propagation::Private);
+    sys::mount::set_attr(&window, Extent::One, Attr::RDONLY, Attr::empty(), private)?;
+    Ok(window)
+}
+
+/// Clones the child, which walks the list in `child`.
+fn bear(
+    request: &mut Request<'_>,
+    mut opened: check::Opened,
+    cgroup: &CgroupGuard,
+    start: &Start,
+) -> Result<(Channel, Newborn)> {
+    let plan = request.plan;
+    let (ours, theirs) = sys::socket::pair().context("socket pair")?;
+    let mut ours = Some(ours);
+    let mut theirs = Some(theirs);
+    let joins = std::mem::take(&mut opened.joins);
+    let entry = cgroup.entry()?;
+    let unified = entry.as_ref().and_then(cgroup::Entry::unified);
+    let cradle = Cradle {
+        new: plan.namespaces.new,
+        joins: &joins,
+        cgroup: unified,
+    };
+    let state = request_state(request);
+    let child = born::clone(&cradle, || {
+        // The child's copy of our end would keep the pair alive when we die.
+        drop(ours.take());
+        // Likewise: a listener there may wait for the end of the connection.
+        drop(request.pidfd_socket.take());
+        let console = std::mem::replace(&mut request.console, Console::None);
+        let Some(theirs) = theirs.take() else {
+            return 1;
+        };
+        let inheritance = Inheritance {
+            plan,
+            opened,
+            cradle: &cradle,
+            cgroups: entry.as_ref(),
+            console,
+            start,
+            state: &state,
+        };
+        child::run(inheritance, Channel(theirs))
+    })?;
+    let newborn = Newborn(Some(child));
+    drop(theirs);
+    let ours = ours.context("own end of the socket pair")?;
+    Ok((Channel(ours), newborn))
+}
+
+fn request_state(request: &Request<'_>) -> crate::state::OciState {
+    crate::state::OciState {
+        oci_version: request.plan.oci_version.clone(),
+        id: request.plan.id.clone(),
+        pid: 0,
+        // What hooks before the start are promised by the specification's test suite, though the state file comes later.
+        status: Status::Created,
+        bundle: request.plan.bundle.clone(),
+        rootfs: None,
+        created: None,
+        annotations: request.plan.annotations.clone(),
+        owner: None,
+    }
+}
+
+/// Gives the child what only its parent may write.
+fn adopt(plan: &Plan, child: &Child, parent: &Channel) -> Result<()> {
+    let write = |file: &str, text: &str, at: &str| {
+        let path = format!("/proc/{}/{file}", child.pid);
+        std::fs::write(&path, text).map_err(|error| {
+            anyhow::anyhow!(
+                "config.json: {at}: write {text:?} to {path}: {}",
+                crate::bundle::lower(&error)
+            )
+        })
+    };
+    if let Some(score) = plan
+        .process
+        .as_ref()
+        .and_then(|process| process.oom_score_adj)
+    {
+        write("oom_score_adj", &score.to_string(), "process.oomScoreAdj")?;
+    }
+    if plan.namespaces.new.contains(Namespaces::USER) {
+        write(
+            "gid_map",
+            &map_text(&plan.namespaces.gid_map),
+            "linux.gidMappings",
+        )?;
+        write(
+            "uid_map",
+            &map_text(&plan.namespaces.uid_map),
+            "linux.uidMappings",
+        )?;
+        parent
+            .tell_child(ToChild::Mapped)
+            .context("tell the container its maps")?;
+    }
+    Ok(())
+}
+
+/// Answers the child until it is ready; returns the terminal's master if it was sent here.
+fn accompany(
+    request: &Request<'_>,
+    child: &Child,
+    parent: &Channel,
+    cgroup: &mut CgroupGuard,
+) -> Result<Option<OwnedFd>> {
+    let plan = request.plan;
+    let mut terminal = None;
+    cgroup.limit(plan)?;
+    loop {
+        match parent
+            .hear_child()
+            .context("hear the container's process")?
+        {
+            Some(ToParent::Mounted) => {
+                cgroup.restrict_devices(plan)?;
+                let state = crate::state::OciState {
+                    pid: child.pid.as_raw(),
+                    ..request_state(request)
+                };
+                hooks::run(&plan.hooks.prestart, &state, Some(&plan.bundle))?;
+                hooks::run(&plan.hooks.create_runtime, &state, Some(&plan.bundle))?;
+                parent
+                    .tell_child(ToChild::Continue)
+                    .context("tell the container that hooks have run")?;
+            }
+            Some(ToParent::Terminal(master)) => terminal = Some(master),
+            Some(ToParent::Ready) => {
+                cgroup.restrict_devices(plan)?;
+                return Ok(terminal);
+            }
+            Some(ToParent::Failed(failure)) => bail!(failed_init(failure)),
+            None => bail!(died(child, cgroup)),
+        }
+    }
+}
+
+fn failed_init(failure: protocol::Failure) -> anyhow::Error {
+    anyhow::Error::new(failure)
+        .context("unable to start container process: error during container init")
+}
+
+/// Says how a child ended that should not have.
+fn died(child: &Child, cgroup: &CgroupGuard) -> anyhow::Error {
+    let how = match sys::process::wait(&child.pidfd) {
+        Ok(exit) => format!("{exit:?}").to_lowercase(),
+        Err(errno) => sys::reason(errno),
+    };
+    let kills = cgroup
+        .cgroup
+        .as_ref()
+        .and_then(|cgroup| cgroup.oom_kill_count().ok().flatten())
+        .unwrap_or(0);
+    let why = if kills > 0 {
+        "; it was out of memory, raise linux.resources.memory.limit"
+    } else {
+        ""
+    };
+    anyhow::anyhow!("unable to start container process: it died before it was ready: {how}{why}")
+}
+
+fn record(request: &Request<'_>, child: &Child, cgroup: &CgroupGuard) -> Result<Record> {
+    let identity = Identity::of(child.pid.as_raw()).context("the container's process is gone")?;
+    let created = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
+    let base = request.bundle.spec.process().as_ref();
+    Ok(Record::new(
+        request.plan,
+        base,
+        identity,
+        cgroup.cgroup.clone(),
+        created,
+    ))
+}
+
+/// Writes a process id, without a newline (go-runc reads the whole file as a number), in place at once.
+pub(crate) fn write_pid_file(file: &std::path::Path, pid: i32) -> Result<()> {
+    let name = file
+        .file_name()
+        .with_context(|| format!("pid file {}: not a file name", file.display()))?;
+    let new = file.with_file_name(format!(".{}", name.to_string_lossy()));
+    let put = std::fs::write(&new, pid.to_string()).and_then(|()| std::fs::rename(&new, file));
+    put.map_err(|error| {
+        anyhow::anyhow!(
+            "pid file {}: {}",
+            file.display(),
+            crate::bundle::lower(&error)
+        )
+    })
+}
+
+/// Waits until the payload runs: the end of the pair, which exec closes.
+fn await_payload(parent: &Channel) -> Result<()> {
+    match parent
+        .hear_child()
+        .context("hear the container's process")?
+    {
+        Some(ToParent::Failed(failure)) => bail!(failed_init(failure)),
+        _ => Ok(()),
+    }
+}
+
+/// A child that dies with its guard, unless the creation ends well.
+#[derive(Debug)]
+pub(crate) struct Newborn(Option<Child>);
+
+impl Newborn {
+    fn child(&self) -> Result<&Child> {
+        self.0.as_ref().context("no child")
+    }
+
+    fn keep(mut self) -> Result<Child> {
+        self.0.take().context("no child")
+    }
+}
+
+impl Drop for Newborn {
+    fn drop(&mut self) {
+        if let Some(child) = &self.0 {
+            // It may be dead already; the error that brought us here is the one to report.
+            sys::process::pidfd_signal(&child.pidfd, Signal::SIGKILL as i32).ok();
+            sys::process::wait(&child.pidfd).ok();
+        }
+    }
+}
+
+/// Cgroups that are removed with their guard, unless the creation ends well.
+#[derive(Debug)]
+struct CgroupGuard {
+    cgroup: Option<Cgroup>,
+    devices: bool,
+    keep: bool,
+}
+
+impl CgroupGuard {
+    fn make(plan: &Plan) -> Result<Self> {
+        let cgroup = plan.cgroup.as_ref().map(Cgroup::create).transpose()?;
+        Ok(Self {
+            cgroup,
+            devices: false,
+            keep: false,
+        })
+    }
+
+    fn entry(&self) -> Result<Option<cgroup::Entry>> {
+        Ok(self.cgroup.as_ref().map(Cgroup::entry).transpose()?)
+    }
+
+    /// Sets the limits, while the child makes its mounts.
+    fn limit(&mut self, plan: &Plan) -> Result<()> {
+        if let (Some(cgroup), Some(plan)) = (&mut self.cgroup, &plan.cgroup) {
+            cgroup.limit(plan)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the device rules, once; not before the child has made its nodes, which they may forbid.
+    fn restrict_devices(&mut self, plan: &Plan) -> Result<()> {
+        if let (Some(cgroup), Some(plan), false) = (&mut self.cgroup, &plan.cgroup, self.devices) {
+            cgroup.restrict_devices(plan)?;
+            self.devices = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for CgroupGuard {
+    fn drop(&mut self) {
+        if let (Some(cgroup), false) = (&self.cgroup, self.keep) {
+            // The error that brought us here is the one to report; what is left, `delete --force` finds by the intent.
+            drop(cgroup.remove());
+        }
+    }
+}

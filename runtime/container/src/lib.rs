@@ -1,0 +1,25 @@
+//! The life cycle of an OCI container: bundle, host, plan, launch, state.
+//!
+//! `Bundle::load` reads a bundle, `Host::probe` says what this machine can do, `Plan::new` decides everything from those two
+//! values without touching the system, `launch` carries a plan out, and `state` keeps what the later verbs need. The crate is
+//! synchronous, has one thread, and never prints, exits or reads the environment.
+#![forbid(unsafe_code)]
+
+pub mod bundle;
+pub mod check;
+pub mod exec;
+pub mod foreground;
+pub mod host;
+pub mod id;
+pub mod launch;
+pub mod notify;
+pub mod plan;
+pub mod state;
+pub mod text;
+pub mod verbs;
+
+pub use bundle::Bundle;
+pub use host::Host;
+pub use id::ContainerId;
+pub use plan::{Options, Plan, Refusal};
+pub use state::{Record, StateRoot, Status};

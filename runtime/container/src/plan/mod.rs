@@ -1,0 +1,226 @@
+//! The plan: everything that will be done for one container, decided before anything is done.
+//!
+//! [`Plan::new`] is pure: the same bundle, host and options give the same plan, in the same order. Every parse and default and
+//! every refusal that these values can decide happens here. A plan is data: it can be printed, compared and tested without
+//! a kernel.
+
+mod capabilities;
+mod devices;
+mod hooks;
+mod mounts;
+mod namespaces;
+mod process;
+mod refusal;
+mod root;
+mod show;
+mod sysctl;
+mod unsupported;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use capabilities::CapabilitySets;
+pub use devices::{Device, DeviceKind, Link};
+pub use hooks::{Hook, Hooks};
+pub use mounts::{Mount, MountKind, Setting, Symlinks};
+pub use namespaces::{IdMap, Join, NamespacePlan};
+pub use process::{Base, Process, Rlimit, Seccomp, Terminal, User};
+pub use refusal::{Lack, Refusal};
+pub use root::Root;
+pub use sysctl::Sysctl;
+
+use crate::{Bundle, ContainerId, Host};
+
+/// What the command line adds to a bundle.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Change the root by a mount move and chroot(2) instead of pivot_root(2), for hosts that run from an initramfs.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 upwards the payload keeps, socket activation's included.
+    pub preserve_fds: u32,
+    /// How many of them are socket activation's (sd_listen_fds(3)).
+    pub listen_fds: u32,
+    /// Make and join no cgroup.
+    pub no_cgroup: bool,
+    /// The directory with the notify socket that is shown to the payload at `/run/notify`.
+    pub notify_dir: Option<PathBuf>,
+}
+
+/// Everything that will be done for one container, in the order in which it is done.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    pub id: String,
+    pub bundle: PathBuf,
+    pub oci_version: String,
+    pub annotations: BTreeMap<String, String>,
+    pub namespaces: NamespacePlan,
+    /// `None` where no cgroup is made.
+    pub cgroup: Option<cgroup::Plan>,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub root: Root,
+    pub mounts: Vec<Mount>,
+    pub devices: Vec<Device>,
+    pub links: Vec<Link>,
+    pub sysctl: Vec<Sysctl>,
+    pub read_only_paths: Vec<PathBuf>,
+    pub masked_paths: Vec<PathBuf>,
+    pub hooks: Hooks,
+    /// `None` where the configuration names no process: the container can be created, and starting it does nothing.
+    pub process: Option<Process>,
+    pub new_keyring: bool,
+    pub preserve_fds: u32,
+    /// What this host cannot do; a plan with an entry is shown but not carried out.
+    pub lacks: Vec<Lack>,
+    /// What is passed over, for the binary to print.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Decides everything for one container, or says which field is wrong and what would be right.
+    #[expect(clippy::too_many_lines, reason = "step list")]
+    pub fn new(
+        id: &ContainerId,
+        bundle: &Bundle,
+        host: &Host,
+        options: &Options,
+    ) -> Result<Self, Refusal> {
+        let spec = &bundle.spec;
+        refusal::oci_version(spec.version())?;
+        unsupported::refuse(spec)?;
+        let mut warnings = Vec::new();
+        let mut lacks = Vec::new();
+
+        let namespaces = namespaces::plan(spec, host, &mut lacks)?;
+        let cgroup = cgroup_plan(id, bundle, host, options)?;
+        let mounts = mounts::plan(
+            bundle,
+            host,
+            &namespaces,
+            cgroup.as_ref(),
+            options,
+            &mut warnings,
+        )?;
+        let dev = devices::Dev::of(&mounts);
+        let process = match spec.process() {
+            Some(process) => {
+                let seccomp = process::seccomp(spec, &mut warnings)?;
+                let base = Base {
+                    at: "process",
+                    host,
+                    user_namespace: namespaces.has_user(),
+                    seccomp,
+                    extra_env: extra_env(options),
+                };
+                Some(process::plan(process, base, &mut lacks, &mut warnings)?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            id: id.to_string(),
+            bundle: bundle.dir.clone(),
+            oci_version: spec.version().clone(),
+            annotations: spec
+                .annotations()
+                .iter()
+                .flatten()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+            hostname: namespaces::uts_name(spec.hostname().as_ref(), "hostname", &namespaces)?,
+            domainname: namespaces::uts_name(
+                spec.domainname().as_ref(),
+                "domainname",
+                &namespaces,
+            )?,
+            root: root::plan(bundle, options)?,
+            devices: devices::plan(spec, &namespaces, dev)?,
+            links: devices::links(host, dev),
+            sysctl: sysctl::plan(spec, &namespaces)?,
+            read_only_paths: root::paths(spec, root::List::ReadOnly)?,
+            masked_paths: root::paths(spec, root::List::Masked)?,
+            hooks: hooks::plan(spec)?,
+            process,
+            new_keyring: !options.no_new_keyring,
+            preserve_fds: options.preserve_fds,
+            namespaces,
+            cgroup,
+            mounts,
+            lacks,
+            warnings,
+        })
+    }
+
+    /// Returns the plan as a readable list of steps.
+    #[must_use]
+    pub fn show(&self) -> String {
+        show::list(self)
+    }
+
+    /// Returns the first thing that this host cannot do as a refusal.
+    pub fn possible(&self) -> Result<(), Refusal> {
+        self.lacks
+            .first()
+            .map_or(Ok(()), |lack| Err(Refusal::new(&lack.at, &lack.why)))
+    }
+}
+
+/// Plans one more process for a container that exists, from its own base values.
+pub fn process(
+    process: &oci_spec::runtime::Process,
+    base: Base<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Process, Refusal> {
+    unsupported::refuse_process(process, base.at)?;
+    let mut lacks = Vec::new();
+    let planned = process::plan(process, base, &mut lacks, warnings)?;
+    lacks
+        .into_iter()
+        .next()
+        .map_or(Ok(planned), |lack| Err(Refusal::new(&lack.at, &lack.why)))
+}
+
+/// Returns every mount option that has a meaning, for the `features` document.
+#[must_use]
+pub fn mount_options() -> &'static [&'static str] {
+    &mounts::KNOWN
+}
+
+/// Returns every known capability, for the `features` document.
+#[must_use]
+pub fn capability_names() -> Vec<String> {
+    capabilities::list(u64::MAX).collect()
+}
+
+fn extra_env(options: &Options) -> Vec<String> {
+    let mut env = Vec::new();
+    if options.listen_fds > 0 {
+        env.push(format!("LISTEN_FDS={}", options.listen_fds));
+        env.push("LISTEN_PID=1".to_string());
+    }
+    if options.notify_dir.is_some() {
+        env.push("NOTIFY_SOCKET=/run/notify/notify.sock".to_string());
+    }
+    env
+}
+
+fn cgroup_plan(
+    id: &ContainerId,
+    bundle: &Bundle,
+    host: &Host,
+    options: &Options,
+) -> Result<Option<cgroup::Plan>, Refusal> {
+    if options.no_cgroup {
+        return Ok(None);
+    }
+    let linux = bundle.spec.linux().as_ref();
+    let path = linux
+        .and_then(|linux| linux.cgroups_path().as_deref())
+        .map(Path::to_string_lossy);
+    let path = cgroup::CgroupPath::parse(path.as_deref(), id.as_str())?;
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    Ok(Some(cgroup::plan(&host.cgroups, &path, resources)?))
+}

@@ -1,0 +1,77 @@
+//! Fields of the specification that are not built yet: refused by name, because to ignore one would run something else than was asked for.
+
+use oci_spec::runtime::{ExecCPUAffinity, LinuxIntelRdt, Process, Spec};
+
+use super::Refusal;
+
+fn check(at: &str, present: bool) -> Result<(), Refusal> {
+    if present {
+        Err(Refusal::new(
+            at,
+            "not supported by this version; remove the field",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn refuse(spec: &Spec) -> Result<(), Refusal> {
+    if let Some(linux) = spec.linux() {
+        check(
+            "linux.timeOffsets",
+            linux
+                .time_offsets()
+                .as_ref()
+                .is_some_and(|map| !map.is_empty()),
+        )?;
+        check(
+            "linux.netDevices",
+            linux
+                .net_devices()
+                .as_ref()
+                .is_some_and(|map| !map.is_empty()),
+        )?;
+        check(
+            "linux.intelRdt",
+            linux
+                .intel_rdt()
+                .as_ref()
+                .is_some_and(|rdt| *rdt != LinuxIntelRdt::default()),
+        )?;
+        check("linux.memoryPolicy", linux.memory_policy().is_some())?;
+        check("linux.personality", linux.personality().is_some())?;
+    }
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let mapped = |maps: &Option<Vec<_>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
+        check(
+            &format!("mounts[{index}].uidMappings"),
+            mapped(mount.uid_mappings()),
+        )?;
+        check(
+            &format!("mounts[{index}].gidMappings"),
+            mapped(mount.gid_mappings()),
+        )?;
+    }
+    spec.process()
+        .as_ref()
+        .map_or(Ok(()), |process| refuse_process(process, "process"))
+}
+
+pub(super) fn refuse_process(process: &Process, at: &str) -> Result<(), Refusal> {
+    check(&format!("{at}.scheduler"), process.scheduler().is_some())?;
+    check(&format!("{at}.ioPriority"), process.io_priority().is_some())?;
+    check(
+        &format!("{at}.execCPUAffinity"),
+        process
+            .exec_cpu_affinity()
+            .as_ref()
+            .is_some_and(|affinity| *affinity != ExecCPUAffinity::default()),
+    )?;
+    check(
+        &format!("{at}.selinuxLabel"),
+        process
+            .selinux_label()
+            .as_ref()
+            .is_some_and(|label| !label.is_empty()),
+    )
+}

@@ -1,0 +1,207 @@
+//! What is kept of a container between commands.
+//!
+//! ```text
+//! ROOT/                    0700; /run/orlop
+//!   ID/                    0711; made first, removed last
+//!     intent.json          written before anything else is made: whose creation it is and where its cgroups will be
+//!     exec.fifo            0622; there until the container is started
+//!     seccomp.bpf          the compiled filter, for later processes; absent without one
+//!     notify/              the socket directory for NOTIFY_SOCKET; absent without one
+//!     state.json           the record, put in place by rename(2): from that moment on the container exists
+//! ```
+//!
+//! A directory without `state.json` is a creation that did not end. Its intent names the creator, by process id and start
+//! time, and the cgroups, so that `delete --force` can clean up from it alone. Status is never stored: it is computed from the process,
+//! the cgroup and the fifo.
+
+mod process;
+mod record;
+mod reservation;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sys::fs::{self, Mode, OFlag};
+
+pub use process::{Identity, is_alive};
+pub(crate) use record::map_text;
+pub use record::{Intent, OciState, Record, Status};
+pub use reservation::Reservation;
+
+use crate::ContainerId;
+use crate::bundle::lower;
+use crate::text;
+
+pub const FIFO: &str = "exec.fifo";
+pub const NOTIFY: &str = "notify";
+const STATE: &str = "state.json";
+const INTENT: &str = "intent.json";
+const FILTER: &str = "seccomp.bpf";
+
+/// The directory that holds one directory per container.
+#[derive(Debug, Clone)]
+pub struct StateRoot {
+    dir: PathBuf,
+}
+
+/// What is found under an id.
+#[derive(Debug)]
+pub enum Found {
+    Container(Box<Record>),
+    /// A creation that goes on or was cut off; without an intent, before it made anything.
+    Unfinished(Option<Intent>),
+    Nothing,
+}
+
+impl StateRoot {
+    /// Names a state root; nothing is made.
+    pub fn new(dir: &Path) -> Result<Self> {
+        let dir =
+            std::path::absolute(dir).with_context(|| format!("state root {}", dir.display()))?;
+        if dir == Path::new("/") {
+            bail!("state root /: choose a directory of its own, such as /run/orlop");
+        }
+        Ok(Self { dir })
+    }
+
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    #[must_use]
+    pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
+        self.dir.join(id)
+    }
+
+    /// Takes an id for a creation. The intent is on disk when this returns; dropping the reservation frees the id.
+    pub fn reserve(&self, id: &ContainerId, intent: &Intent) -> Result<Reservation> {
+        std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
+            .create(&self.dir)
+            .map_err(|error| {
+                anyhow::anyhow!("state root {}: {}", self.dir.display(), lower(&error))
+            })?;
+        Reservation::take(self.container_dir(id), intent)
+    }
+
+    /// Looks an id up.
+    pub fn find(&self, id: &ContainerId) -> Result<Found> {
+        let dir = self.container_dir(id);
+        match std::fs::read(dir.join(STATE)) {
+            Ok(bytes) => Ok(Found::Container(Box::new(Record::parse(
+                &bytes,
+                &dir.join(STATE),
+            )?))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if !dir.is_dir() {
+                    return Ok(Found::Nothing);
+                }
+                let intent = std::fs::read(dir.join(INTENT))
+                    .ok()
+                    .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+                Ok(Found::Unfinished(intent))
+            }
+            Err(error) => bail!("{}: {}", dir.join(STATE).display(), lower(&error)),
+        }
+    }
+
+    /// Returns the record of a container that exists.
+    pub fn load(&self, id: &ContainerId) -> Result<Record> {
+        match self.find(id)? {
+            Found::Container(record) => Ok(*record),
+            Found::Unfinished(_) | Found::Nothing => bail!("{}: {id}", text::NOT_EXIST),
+        }
+    }
+
+    /// Returns all ids, sorted.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let entries = std::fs::read_dir(&self.dir).map_err(|error| {
+            anyhow::anyhow!("state root {}: {}", self.dir.display(), lower(&error))
+        })?;
+        let mut ids: Vec<_> = entries
+            .filter_map(std::result::Result::ok)
+            .filter_map(|entry| ContainerId::parse(entry.file_name().to_str()?).ok())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Waits until no other command changes the container from one status to another; the lock lasts as long as the descriptor.
+    pub fn lock(&self, id: &ContainerId) -> Result<Option<OwnedFd>> {
+        let dir = self.container_dir(id);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        // What is not there cannot be locked, nor changed.
+        let Ok(fd) = fs::open(&dir, flags, Mode::empty()) else {
+            return Ok(None);
+        };
+        fs::lock(&fd).with_context(|| format!("lock {}", dir.display()))?;
+        Ok(Some(fd))
+    }
+
+    /// Opens a container's directory.
+    pub fn open_dir(&self, id: &ContainerId) -> Result<OwnedFd> {
+        let dir = self.container_dir(id);
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        fs::open(&dir, flags, Mode::empty()).with_context(|| format!("open {}", dir.display()))
+    }
+
+    /// Computes a container's status.
+    pub fn status(&self, id: &ContainerId, record: &Record) -> Status {
+        if !is_alive(&record.process) {
+            return Status::Stopped;
+        }
+        if record
+            .cgroup
+            .as_ref()
+            .is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false))
+        {
+            return Status::Paused;
+        }
+        if self.container_dir(id).join(FIFO).exists() {
+            Status::Created
+        } else {
+            Status::Running
+        }
+    }
+
+    /// Keeps the compiled filter for later processes of the container.
+    pub fn save_filter(dir: &OwnedFd, program: &[sys::seccomp::Instruction]) -> Result<()> {
+        let bytes: Vec<u8> = program
+            .iter()
+            .flat_map(|i| {
+                let (code, k) = (i.code.to_le_bytes(), i.k.to_le_bytes());
+                [code[0], code[1], i.jt, i.jf, k[0], k[1], k[2], k[3]]
+            })
+            .collect();
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let file = fs::openat(dir, FILTER, flags, Mode::from_bits_truncate(0o600))
+            .context("create seccomp.bpf")?;
+        std::io::Write::write_all(&mut std::fs::File::from(file), &bytes)
+            .context("write seccomp.bpf")
+    }
+
+    /// Reads the filter back.
+    pub fn load_filter(&self, id: &ContainerId) -> Result<Vec<sys::seccomp::Instruction>> {
+        let path = self.container_dir(id).join(FILTER);
+        let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        if bytes.is_empty() || bytes.len() % 8 != 0 {
+            bail!(
+                "{}: not a filter; delete the container and create it again",
+                path.display()
+            );
+        }
+        let instruction = |raw: &[u8]| sys::seccomp::Instruction {
+            code: u16::from_le_bytes([raw[0], raw[1]]),
+            jt: raw[2],
+            jf: raw[3],
+            k: u32::from_le_bytes([raw[4], raw[5], raw[6], raw[7]]),
+        };
+        Ok(bytes.chunks_exact(8).map(instruction).collect())
+    }
+
+    /// Removes all that is kept of a container, its record last: until then `delete` can be repeated.
+    pub fn remove(&self, id: &ContainerId) -> Result<()> {
+        reservation::remove(&self.container_dir(id))
+    }
+}

@@ -1,0 +1,225 @@
+//! The record of a container, and the state that the specification defines.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use cgroup::Cgroup;
+use serde::{Deserialize, Serialize};
+
+use super::Identity;
+use crate::plan::{Hooks, IdMap, Plan};
+
+/// The version of our files; a change that old code cannot read raises it.
+const FORMAT: u32 = 1;
+
+/// What later commands need to know of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Says that the file is ours, and of which form.
+    pub orlop: u32,
+    pub id: String,
+    pub oci_version: String,
+    pub process: Identity,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    /// RFC 3339 with nanoseconds, UTC.
+    pub created: String,
+    pub owner: u32,
+    pub annotations: BTreeMap<String, String>,
+    /// The kinds of namespaces that differ from the host's, as `CLONE_NEW*` bits.
+    pub namespaces: u64,
+    /// Those of them that were made for it and that nobody else was in before.
+    pub made: u64,
+    pub cgroup: Option<Cgroup>,
+    /// The flags of the filter in `seccomp.bpf`.
+    pub seccomp_flags: Option<u32>,
+    pub new_keyring: bool,
+    /// The configured process: `exec` takes its defaults from it.
+    pub base: Option<oci_spec::runtime::Process>,
+    /// Those that run after creation.
+    pub hooks: Hooks,
+}
+
+/// What is written down before anything is made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Intent {
+    pub orlop: u32,
+    pub id: String,
+    pub bundle: PathBuf,
+    /// The process that creates the container.
+    pub owner: Option<Identity>,
+    pub cgroup: Option<Cgroup>,
+}
+
+impl Intent {
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            orlop: FORMAT,
+            id: plan.id.clone(),
+            bundle: plan.bundle.clone(),
+            owner: Identity::of(sys::process::getpid().as_raw()),
+            cgroup: plan.cgroup.as_ref().map(future),
+        }
+    }
+}
+
+/// Returns the cgroups that a plan will make: those of the container, and the directories above them, as far as they are not there
+/// yet. What is there belongs to somebody else, and is not ours to clear.
+fn future(plan: &cgroup::Plan) -> Cgroup {
+    let missing = |dir: &cgroup::Dir| {
+        let above = dir
+            .path
+            .ancestors()
+            .skip(1)
+            .take_while(|path| path.starts_with(&dir.mount) && **path != dir.mount);
+        let mut missing: Vec<_> = above
+            .filter(|path| !path.exists())
+            .map(Path::to_path_buf)
+            .collect();
+        missing.reverse();
+        missing
+    };
+    Cgroup {
+        parents: plan.dirs.iter().flat_map(missing).collect(),
+        dirs: plan
+            .dirs
+            .iter()
+            .filter(|dir| !dir.path.exists())
+            .cloned()
+            .collect(),
+        ..Cgroup::default()
+    }
+}
+
+/// The life of a container (runtime.md of the specification), with runc's `paused`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// The state of a container as `state` prints it and as hooks receive it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OciState {
+    pub oci_version: String,
+    pub id: String,
+    /// 0 once it is stopped.
+    pub pid: i32,
+    pub status: Status,
+    pub bundle: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+impl Record {
+    /// Writes down a container that has just been made.
+    #[must_use]
+    pub fn new(
+        plan: &Plan,
+        base: Option<&oci_spec::runtime::Process>,
+        process: Identity,
+        cgroup: Option<Cgroup>,
+        created: String,
+    ) -> Self {
+        Self {
+            orlop: FORMAT,
+            id: plan.id.clone(),
+            oci_version: plan.oci_version.clone(),
+            process,
+            bundle: plan.bundle.clone(),
+            rootfs: plan.root.path.clone(),
+            created,
+            owner: sys::process::geteuid().as_raw(),
+            annotations: plan.annotations.clone(),
+            namespaces: plan.namespaces.own().bits(),
+            made: plan.namespaces.new.bits(),
+            cgroup,
+            seccomp_flags: plan
+                .process
+                .as_ref()
+                .and_then(|process| process.seccomp.as_ref())
+                .map(|filter| filter.flags),
+            new_keyring: plan.new_keyring,
+            base: base.cloned(),
+            hooks: Hooks {
+                poststart: plan.hooks.poststart.clone(),
+                poststop: plan.hooks.poststop.clone(),
+                ..Hooks::default()
+            },
+        }
+    }
+
+    /// Reads a record, and refuses by name what is not ours.
+    pub(super) fn parse(bytes: &[u8], file: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Mark {
+            orlop: Option<u32>,
+        }
+        let foreign = "written by another runtime; use that runtime, or another --root";
+        match serde_json::from_slice::<Mark>(bytes) {
+            Ok(Mark {
+                orlop: Some(FORMAT),
+            }) => {}
+            Ok(Mark { orlop: Some(other) }) => bail!(
+                "{}: format {other}, this orlop knows {FORMAT}; use the one that made it",
+                file.display()
+            ),
+            Ok(Mark { orlop: None }) => bail!("{}: {foreign}", file.display()),
+            Err(error) => bail!("{}: {error}", file.display()),
+        }
+        serde_json::from_slice(bytes)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
+    }
+
+    /// Returns the state as the specification defines it.
+    #[must_use]
+    pub fn state(&self, status: Status) -> OciState {
+        OciState {
+            oci_version: self.oci_version.clone(),
+            id: self.id.clone(),
+            pid: if status == Status::Stopped {
+                0
+            } else {
+                self.process.pid
+            },
+            status,
+            bundle: self.bundle.clone(),
+            rootfs: None,
+            created: None,
+            annotations: self.annotations.clone(),
+            owner: None,
+        }
+    }
+}
+
+/// The maps of the plan as the kernel reads them: one line per range.
+pub(crate) fn map_text(map: &[IdMap]) -> String {
+    map.iter()
+        .map(|range| format!("{} {} {}\n", range.container, range.host, range.size))
+        .collect()
+}

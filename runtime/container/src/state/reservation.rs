@@ -1,0 +1,124 @@
+//! An id that is taken while its container is being made.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sys::Errno;
+use sys::fs::{self, AT_FDCWD, Mode, OFlag};
+
+use super::{FIFO, FILTER, INTENT, Intent, NOTIFY, Record, STATE};
+use crate::text;
+
+/// The record before its container exists.
+const NEW: &str = "state.json.new";
+
+/// A directory that is removed again unless the creation ends well.
+#[derive(Debug)]
+pub struct Reservation {
+    path: PathBuf,
+    pub dir: OwnedFd,
+    keep: bool,
+}
+
+impl Reservation {
+    pub(super) fn take(path: PathBuf, intent: &Intent) -> Result<Self> {
+        // 0711: the payload's user, who may not be root, opens the fifo by the directory's descriptor.
+        match fs::mkdirat(AT_FDCWD, &path, Mode::from_bits_truncate(0o711)) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => bail!("{}: {}", text::ALREADY_EXISTS, intent.id),
+            Err(errno) => bail!(
+                "state root: make {}: {}",
+                path.display(),
+                sys::reason(errno)
+            ),
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let dir = fs::open(&path, flags, Mode::empty())
+            .with_context(|| format!("open {}", path.display()))?;
+        // Whatever the caller's umask is.
+        fs::fchmod(&dir, Mode::from_bits_truncate(0o711))
+            .with_context(|| format!("open up {}", path.display()))?;
+        let reservation = Self {
+            path,
+            dir,
+            keep: false,
+        };
+        reservation.write(
+            INTENT,
+            &serde_json::to_vec(intent).context("write the intent as JSON")?,
+        )?;
+        Ok(reservation)
+    }
+
+    /// Makes the fifo that the container waits on.
+    pub fn make_fifo(&self) -> Result<()> {
+        // Open to every user for writing, because the payload's user opens it; the state root lets nobody else come near.
+        let mode = Mode::from_bits_truncate(0o622);
+        fs::mknodat(&self.dir, FIFO, fs::SFlag::S_IFIFO, mode, 0)
+            .with_context(|| format!("make {FIFO}"))?;
+        fs::fchmodat(&self.dir, FIFO, mode, fs::FchmodatFlags::FollowSymlink)
+            .with_context(|| format!("open up {FIFO}"))
+    }
+
+    /// Writes the record beside its place.
+    pub fn write_record(&self, record: &Record) -> Result<()> {
+        self.write(
+            NEW,
+            &serde_json::to_vec(record).context("write the record as JSON")?,
+        )
+    }
+
+    /// Puts the record in place: from here on the container exists.
+    pub fn commit(&self) -> Result<()> {
+        fs::renameat(&self.dir, NEW, &self.dir, STATE).context("put state.json in place")
+    }
+
+    /// Keeps the directory: the container lives.
+    pub fn keep(mut self) {
+        self.keep = true;
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let file = || self.path.join(name).display().to_string();
+        let flags = OFlag::O_WRONLY
+            | OFlag::O_CREAT
+            | OFlag::O_TRUNC
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_CLOEXEC;
+        let fd = fs::openat(&self.dir, name, flags, Mode::from_bits_truncate(0o600))
+            .with_context(|| format!("create {}", file()))?;
+        std::fs::File::from(fd)
+            .write_all(bytes)
+            .map_err(|error| anyhow::anyhow!("write {}: {}", file(), crate::bundle::lower(&error)))
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.keep {
+            // The error that brought us here is the one to report; what is left, `delete --force` removes.
+            drop(remove(&self.path));
+        }
+    }
+}
+
+/// Removes a container's directory; the record goes last but for the directory itself.
+pub(super) fn remove(dir: &Path) -> Result<()> {
+    let gone = |result: std::io::Result<()>, what: &Path| match result {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => bail!(
+            "remove {}: {}",
+            what.display(),
+            crate::bundle::lower(&error)
+        ),
+        _ => Ok(()),
+    };
+    let notify = dir.join(NOTIFY);
+    gone(std::fs::remove_dir_all(&notify), &notify)?;
+    for name in [FIFO, FILTER, NEW, INTENT, STATE] {
+        let file = dir.join(name);
+        gone(std::fs::remove_file(&file), &file)?;
+    }
+    gone(std::fs::remove_dir(dir), dir)
+}

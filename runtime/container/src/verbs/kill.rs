@@ -1,0 +1,96 @@
+//! `kill`: signals.
+
+use anyhow::{Context, Result, bail};
+use sys::process::{Namespaces, Signal};
+
+use super::open;
+use crate::state::{Record, StateRoot, Status};
+use crate::{ContainerId, text};
+
+/// Parses a signal: a number (0 asks only whether the process is there), or a name in any case, with or without `SIG`.
+pub fn signal(text: &str) -> Result<i32> {
+    const HIGHEST: i32 = 64;
+    if let Ok(number) = text.parse::<i32>() {
+        if (0..=HIGHEST).contains(&number) {
+            return Ok(number);
+        }
+        bail!("unknown signal {text:?}: use a number from 0 to {HIGHEST} or a name such as TERM");
+    }
+    let name = text.to_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    // The kernel's range for programs; the C library keeps the first two of 32 and up for itself.
+    let offset = |base: i32, rest: &str| match rest {
+        "" => Some(base),
+        rest => rest.parse::<i32>().ok().map(|offset| base + offset),
+    };
+    let real_time = name
+        .strip_prefix("RTMIN")
+        .and_then(|rest| offset(34, rest))
+        .or_else(|| {
+            name.strip_prefix("RTMAX")
+                .and_then(|rest| offset(HIGHEST, rest))
+        });
+    if let Some(number) = real_time.filter(|number| (34..=HIGHEST).contains(number)) {
+        return Ok(number);
+    }
+    match format!("SIG{name}").parse::<Signal>() {
+        Ok(signal) => Ok(signal as i32),
+        Err(_) => bail!(
+            "unknown signal {text:?}: use a number from 1 to {HIGHEST} or a name such as TERM"
+        ),
+    }
+}
+
+/// Sends a signal to the container's process, or to all processes of its cgroup.
+pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, all: bool) -> Result<()> {
+    let record = root.load(id)?;
+    let status = root.status(id, &record);
+    if status == Status::Stopped && !all {
+        bail!("{}: {id}", text::NOT_RUNNING);
+    }
+    // Without a pid namespace of its own the death of the first process leaves the others alive.
+    let everybody = all || (signal == Signal::SIGKILL as i32 && !owns_pids(&record));
+    if let (true, Some(cgroup)) = (everybody, &record.cgroup) {
+        cgroup.kill_all(signal).context("signal all processes")?;
+    } else if status != Status::Stopped {
+        let init = open(&record.process).with_context(|| id.to_string())?;
+        match sys::process::pidfd_signal(&init, signal) {
+            Err(sys::Errno::ESRCH) => bail!("{}: {id}", text::NOT_RUNNING),
+            other => other.with_context(|| format!("send signal {signal} to {id}"))?,
+        }
+    }
+    if status == Status::Paused && signal == Signal::SIGKILL as i32 {
+        // A frozen process of version 1 does not even die.
+        record
+            .cgroup
+            .as_ref()
+            .map_or(Ok(()), cgroup::Cgroup::thaw)
+            .context("thaw")?;
+    }
+    Ok(())
+}
+
+/// Tells whether all processes of the container die with its first one: that of a pid namespace that was made for it.
+pub(super) fn owns_pids(record: &Record) -> bool {
+    Namespaces::from_bits_truncate(record.made).contains(Namespaces::PID)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::signal;
+
+    #[test]
+    fn signals_by_number_and_name() {
+        let check = |text: &str, want: Option<i32>| assert_eq!(signal(text).ok(), want, "{text}");
+        check("9", Some(9));
+        check("TERM", Some(15));
+        check("sigterm", Some(15));
+        check("Kill", Some(9));
+        check("RTMIN+3", Some(37));
+        check("SIGRTMAX-1", Some(63));
+        check("0", Some(0));
+        check("65", None);
+        check("-9", None);
+        check("nonsense", None);
+    }
+}

@@ -1,0 +1,33 @@
+//! What can be done with a container that exists, one file per verb.
+
+mod delete;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod start;
+
+pub use delete::{delete, discard};
+pub use kill::{kill, signal};
+pub use list::{list, state};
+pub use pause::{pause, resume};
+pub use ps::{processes, table};
+pub use start::{poststart, start};
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Result, bail};
+use sys::process::Pid;
+
+use crate::state::{Identity, is_alive};
+use crate::text;
+
+/// Opens the container's process, if it is still the one that was recorded.
+pub(crate) fn open(process: &Identity) -> Result<OwnedFd> {
+    let pidfd = sys::process::pidfd_open(Pid::from_raw(process.pid));
+    // After opening: from now on the descriptor cannot come to mean another process.
+    match pidfd {
+        Ok(pidfd) if is_alive(process) => Ok(pidfd),
+        _ => bail!(text::NOT_RUNNING),
+    }
+}
