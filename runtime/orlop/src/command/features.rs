@@ -1,0 +1,45 @@
+//! `features`: what this runtime can do, as the specification's `features` document.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use serde_json::json;
+
+use super::{Done, Failure, SPEC_VERSION, with};
+use crate::global::Invocation;
+
+#[derive(Debug, Parser)]
+struct None {}
+
+pub(super) fn features(invocation: &Invocation) -> Result<Done, Failure> {
+    with(invocation, |_: None| {
+        let features = json!({
+            "ociVersionMin": "1.0.0",
+            "ociVersionMax": SPEC_VERSION,
+            "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+            "mountOptions": container::plan::mount_options(),
+            "linux": {
+                "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
+                "capabilities": container::plan::capability_names(),
+                "cgroup": {"v1": true, "v2": false, "systemd": false, "systemdUser": false, "rdma": false},
+                "seccomp": {
+                    "enabled": true,
+                    "actions": seccomp::actions(),
+                    "operators": seccomp::operators(),
+                    "archs": seccomp::arches(),
+                    "knownFlags": seccomp::flags(),
+                    "supportedFlags": seccomp::flags(),
+                },
+                "apparmor": {"enabled": true},
+                "selinux": {"enabled": false},
+                "intelRdt": {"enabled": false},
+                "mountExtensions": {"idmap": {"enabled": false}},
+                "netDevices": {"enabled": false},
+            },
+            "annotations": {"io.github.orlop.version": env!("CARGO_PKG_VERSION")},
+            "potentiallyUnsafeConfigAnnotations": ["bundle", "org.systemd.property.", "org.criu.config"],
+        });
+        Ok(Done::output(
+            serde_json::to_string_pretty(&features).context("write the features as JSON")? + "\n",
+        ))
+    })
+}

@@ -1,0 +1,304 @@
+//! One file per command; this one finds the file.
+
+mod checkpoint;
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod kill;
+mod list;
+mod pause;
+mod plan;
+mod ps;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use std::ffi::OsString;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser};
+use container::{ContainerId, StateRoot};
+
+use crate::argv::{self, Options};
+use crate::global::{Invocation, usage};
+
+/// The version of the runtime specification that is implemented.
+pub(crate) const SPEC_VERSION: &str = "1.3.0";
+
+/// What a command that succeeded leaves to `main`.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) output: Option<String>,
+    pub(crate) warnings: Vec<String>,
+    /// What was done, for `--debug`.
+    pub(crate) steps: Vec<String>,
+    pub(crate) code: u8,
+}
+
+impl Done {
+    fn output(text: String) -> Self {
+        Self {
+            output: Some(text),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a command that failed leaves to `main`.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    fn usage(message: String) -> Self {
+        Self { message, code: 1 }
+    }
+}
+
+/// A row of the table of commands.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    run: fn(&Invocation) -> Result<Done, Failure>,
+    options: Options,
+    /// Whether processes of a container could get hold of this program's file, see `sys::exe`.
+    seal: bool,
+    /// Go before the message of a failure, behind our name if it says so.
+    prefix: Prefix,
+    code: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Prefix {
+    None,
+    /// `runc create failed: `
+    Named(&'static str),
+    /// `exec failed: `
+    Plain(&'static str),
+}
+
+const fn entry(
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Invocation) -> Result<Done, Failure>,
+) -> Entry {
+    Entry {
+        name,
+        about,
+        run,
+        options: Options::Anywhere,
+        seal: false,
+        prefix: Prefix::None,
+        code: 1,
+    }
+}
+
+/// All commands, in the order of the help.
+pub(crate) const TABLE: &[Entry] = &[
+    Entry {
+        seal: true,
+        prefix: Prefix::Named("create"),
+        ..entry(
+            "create",
+            "make a container from a bundle, not yet running its program",
+            create::create,
+        )
+    },
+    entry(
+        "start",
+        "run the program of a created container",
+        start::start,
+    ),
+    Entry {
+        seal: true,
+        prefix: Prefix::Named("run"),
+        ..entry("run", "create and start a container", run::run)
+    },
+    Entry {
+        options: Options::BeforeOperands,
+        seal: true,
+        prefix: Prefix::Plain("exec failed: "),
+        code: 255,
+        ..entry("exec", "run one more process in a container", exec::exec)
+    },
+    entry("kill", "send a signal to a container", kill::kill),
+    entry("delete", "take away a container", delete::delete),
+    entry("state", "print a container's state as JSON", state::state),
+    entry("list", "list the containers", list::list),
+    Entry {
+        options: Options::BeforeOperands,
+        ..entry("ps", "list the processes of a container", ps::ps)
+    },
+    entry("pause", "freeze all processes of a container", pause::pause),
+    entry("resume", "let frozen processes go on", pause::resume),
+    entry(
+        "plan",
+        "print what would be done for a bundle, and do nothing",
+        plan::plan,
+    ),
+    entry("spec", "write a config.json to begin with", spec::spec),
+    entry(
+        "features",
+        "print what this runtime can do as JSON",
+        features::features,
+    ),
+    entry(
+        "checkpoint",
+        "save a running container (not in this version)",
+        checkpoint::checkpoint,
+    ),
+    entry(
+        "restore",
+        "bring a saved container back (not in this version)",
+        checkpoint::restore,
+    ),
+];
+
+/// Runs the command that the invocation names.
+pub(crate) fn run(invocation: &Invocation, line: &[OsString]) -> Result<Done, Failure> {
+    let Some(entry) = TABLE.iter().find(|entry| entry.name == invocation.command) else {
+        let known: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
+        return Err(Failure::usage(format!(
+            "{:?} is no command; use one of {}",
+            invocation.command,
+            known.join(", ")
+        )));
+    };
+    if entry.seal && !asks_for_help(&invocation.line) {
+        seal(line).map_err(|error| explain(entry, invocation, &error))?;
+    }
+    // Nothing that our caller left open may reach a hook or the payload; what they are promised is opened up again, by number.
+    // Not before the sealing, which is an exec.
+    sys::fs::cloexec_from(3)
+        .context("close inherited descriptors")
+        .map_err(|error| explain(entry, invocation, &error))?;
+    (entry.run)(invocation)
+}
+
+fn asks_for_help(line: &[OsString]) -> bool {
+    line.iter().any(|word| word == "--help" || word == "-h")
+}
+
+/// Goes on as a program whose file nobody can write; returns if it is one already.
+fn seal(line: &[OsString]) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    if sys::exe::is_sealed().context("look at own executable")? {
+        return Ok(());
+    }
+    let args = sys::process::CStrings::new(line.iter().map(|word| word.as_bytes()))
+        .context("own arguments")?;
+    let variables =
+        std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let env = sys::process::CStrings::new(variables).context("own environment")?;
+    match sys::exe::seal(&args, &env).context("seal own executable")? {}
+}
+
+/// Gives an error the prefix that callers know for the command.
+fn explain(entry: &Entry, invocation: &Invocation, error: &anyhow::Error) -> Failure {
+    let prefix = match entry.prefix {
+        Prefix::None => String::new(),
+        Prefix::Named(verb) => format!("{} {verb} failed: ", invocation.name),
+        Prefix::Plain(text) => text.to_string(),
+    };
+    Failure {
+        message: format!("{prefix}{}", chain(error)),
+        code: entry.code,
+    }
+}
+
+/// Writes an error with its causes in one line, the kernel's reasons as all messages have them.
+fn chain(error: &anyhow::Error) -> String {
+    let text = |cause: &(dyn std::error::Error + 'static)| {
+        if let Some(errno) = cause.downcast_ref::<sys::Errno>() {
+            return sys::reason(*errno);
+        }
+        match cause.downcast_ref::<std::io::Error>() {
+            Some(error) => container::bundle::lower(error),
+            None => cause.to_string(),
+        }
+    };
+    error.chain().map(text).collect::<Vec<_>>().join(": ")
+}
+
+/// Parses a command's line, answers `--help`, and runs the rest with errors explained.
+fn with<A: Parser + CommandFactory>(
+    invocation: &Invocation,
+    act: impl FnOnce(A) -> Result<Done>,
+) -> Result<Done, Failure> {
+    let entry = TABLE.iter().find(|entry| entry.name == invocation.command);
+    let entry =
+        entry.ok_or_else(|| Failure::usage(format!("{:?} is no command", invocation.command)))?;
+    // As runc's parser has it, the last of an option that is given twice counts.
+    let command = A::command().args_override_self(true);
+    let line =
+        argv::normalize(&command, &invocation.line, entry.options).map_err(Failure::usage)?;
+    let named = format!("{} {}", invocation.name, entry.name);
+    let matches = command.try_get_matches_from(std::iter::once(OsString::from(named)).chain(line));
+    let args = match matches.and_then(|mut matches| A::from_arg_matches_mut(&mut matches)) {
+        Ok(args) => args,
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
+            let text = format!(
+                "{} {}: {}\n\n{error}",
+                invocation.name, entry.name, entry.about
+            );
+            return Ok(Done::output(text));
+        }
+        Err(error) => return Err(Failure::usage(format!("{}: {}", entry.name, usage(&error)))),
+    };
+    act(args).map_err(|error| match error.downcast_ref::<Usage>() {
+        Some(usage) => Failure::usage(format!("{}: {:?} {}", invocation.name, entry.name, usage.0)),
+        None => explain(entry, invocation, &error),
+    })
+}
+
+/// A wrong number of operands, in runc's words.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Returns the operands of a command that takes exactly so many.
+fn exactly<const N: usize>(operands: &[String]) -> Result<&[String; N]> {
+    operands
+        .try_into()
+        .map_err(|_| Usage(format!("requires exactly {N} argument(s)")).into())
+}
+
+/// Refuses a line with too few operands.
+fn at_least(operands: &[String], count: usize) -> Result<()> {
+    if operands.len() < count {
+        Err(Usage(format!("requires a minimum of {count} argument(s)")).into())
+    } else {
+        Ok(())
+    }
+}
+
+// The operand of most commands.
+#[derive(Debug, Parser)]
+struct OneId {
+    /// Id of the container
+    #[arg(value_name = "ID")]
+    id: Vec<String>,
+}
+
+fn on_container(
+    invocation: &Invocation,
+    id: &[String],
+    act: impl FnOnce(&StateRoot, &ContainerId) -> Result<Done>,
+) -> Result<Done> {
+    let [id] = exactly(id)?;
+    let id = ContainerId::parse(id)?;
+    let (root, _) = invocation.root()?;
+    act(&root, &id)
+}

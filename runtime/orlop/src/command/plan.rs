@@ -1,0 +1,48 @@
+//! `plan`: our own explainer.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use container::{Bundle, ContainerId, Host, Options, Plan};
+
+use super::{Done, Failure, with};
+use crate::global::Invocation;
+
+#[derive(Debug, Parser)]
+struct Show {
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+    /// Read this file instead of the bundle's config.json
+    #[arg(long, short = 'f', value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Id that the container would have
+    #[arg(long, value_name = "ID", default_value = "plan")]
+    id: String,
+    /// Directory of the bundle
+    #[arg(value_name = "BUNDLE", default_value = ".")]
+    bundle: PathBuf,
+}
+
+pub(super) fn plan(invocation: &Invocation) -> Result<Done, Failure> {
+    with(invocation, |args: Show| {
+        let bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        let options = Options {
+            no_cgroup: invocation.no_cgroup(),
+            ..Options::default()
+        };
+        let plan = Plan::new(
+            &ContainerId::parse(&args.id)?,
+            &bundle,
+            &Host::probe()?,
+            &options,
+        )?;
+        let text = if args.json {
+            serde_json::to_string_pretty(&plan).context("write the plan as JSON")? + "\n"
+        } else {
+            plan.show()
+        };
+        Ok(Done::output(text))
+    })
+}

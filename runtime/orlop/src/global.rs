@@ -1,0 +1,217 @@
+//! The options before the command, and what they mean together with the environment.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use container::StateRoot;
+
+use crate::argv::{self, Options};
+use crate::command;
+use crate::log::{Format, Level};
+
+/// runs containers according to the OCI runtime specification
+#[derive(Debug, Parser)]
+#[command(disable_help_flag = true, disable_help_subcommand = true)]
+pub(crate) struct Global {
+    /// Print more about what is done
+    #[arg(long)]
+    debug: bool,
+    /// Write messages to a file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Form of that file: text or json
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    log_format: String,
+    /// Least level of messages: debug, warning or error
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Directory for the state of containers
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Make cgroups through systemd
+    #[arg(long)]
+    systemd_cgroup: bool,
+    /// cgroupfs, systemd or disabled
+    #[arg(long, value_name = "NAME")]
+    cgroup_manager: Option<String>,
+    /// true, false or auto
+    #[arg(long, value_name = "WHEN")]
+    rootless: Option<String>,
+    /// Path of criu (accepted for old callers; criu is found by PATH)
+    #[arg(long, value_name = "PATH", hide = true)]
+    criu: Option<PathBuf>,
+    /// Print the version
+    #[arg(long, short = 'v')]
+    version: bool,
+    /// Print this help
+    #[arg(long, short = 'h')]
+    help: bool,
+}
+
+/// One call of the program, understood as far as the command.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    /// `orlop`, or `runc` when called so.
+    pub(crate) name: &'static str,
+    pub(crate) global: Global,
+    pub(crate) log_format: Format,
+    pub(crate) log_level: Level,
+    pub(crate) command: String,
+    /// What follows the command.
+    pub(crate) line: Vec<OsString>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Invocation {
+    /// Parses the line up to the command; the inner error is a text that was asked for instead.
+    pub(crate) fn parse(
+        name: &'static str,
+        line: &[OsString],
+    ) -> Result<Result<Self, String>, String> {
+        let normal = argv::normalize(
+            &Global::command(),
+            line.get(1..).unwrap_or_default(),
+            Options::BeforeOperands,
+        )?;
+        let split = normal
+            .iter()
+            .position(|word| word == "--")
+            .unwrap_or(normal.len());
+        let (options, rest) = normal.split_at(split);
+        let matches = Global::command()
+            .args_override_self(true)
+            .try_get_matches_from(std::iter::once(&OsString::from(name)).chain(options));
+        let global = matches
+            .and_then(|mut matches| Global::from_arg_matches_mut(&mut matches))
+            .map_err(|error| usage(&error))?;
+        let mut rest = rest.iter().skip(1).cloned();
+        let command = rest
+            .next()
+            .map(|command| command.to_string_lossy().into_owned());
+        match command {
+            _ if global.version => Ok(Err(version(name))),
+            None => Ok(Err(help(name))),
+            Some(_) if global.help => Ok(Err(help(name))),
+            Some(command) if command == "help" || command == "h" => Ok(Err(help(name))),
+            Some(command) => {
+                let log_format =
+                    Format::parse(&global.log_format).map_err(|error| format!("{error:#}"))?;
+                let log_level = global.level().map_err(|error| format!("{error:#}"))?;
+                let warnings = global.check()?;
+                Ok(Ok(Self {
+                    name,
+                    log_format,
+                    log_level,
+                    command,
+                    line: rest.collect(),
+                    warnings,
+                    global,
+                }))
+            }
+        }
+    }
+
+    /// Returns the state root, and whether the caller named it.
+    pub(crate) fn root(&self) -> Result<(StateRoot, bool)> {
+        let named = self.global.root.clone();
+        let explicit = named.is_some();
+        let root = named.unwrap_or_else(|| PathBuf::from("/run").join(self.name));
+        Ok((StateRoot::new(&root)?, explicit))
+    }
+
+    pub(crate) fn no_cgroup(&self) -> bool {
+        self.global.cgroup_manager.as_deref() == Some("disabled")
+    }
+}
+
+impl Global {
+    fn level(&self) -> Result<Level> {
+        match &self.log_level {
+            _ if self.debug => Ok(Level::Debug),
+            Some(name) => Level::parse(name),
+            None => Ok(Level::Warning),
+        }
+    }
+
+    /// Refuses what is not built, and returns warnings about what is accepted and has no effect.
+    fn check(&self) -> Result<Vec<String>, String> {
+        let systemd = self.systemd_cgroup || self.cgroup_manager.as_deref() == Some("systemd");
+        if systemd {
+            return Err(
+                "--systemd-cgroup: not supported by this version; use the cgroupfs driver".into(),
+            );
+        }
+        match self.cgroup_manager.as_deref() {
+            None | Some("cgroupfs" | "disabled") => {}
+            Some(other) => {
+                return Err(format!(
+                    "--cgroup-manager: {other:?} is not known; use cgroupfs or disabled"
+                ));
+            }
+        }
+        match self.rootless.as_deref() {
+            None | Some("true" | "false" | "auto") => {}
+            Some(other) => {
+                return Err(format!(
+                    "--rootless: {other:?} is not known; use true, false or auto"
+                ));
+            }
+        }
+        let criu = self
+            .criu
+            .as_ref()
+            .map(|_| "--criu is obsolete and has no effect; criu is found by PATH".to_string());
+        Ok(criu.into_iter().collect())
+    }
+}
+
+/// Returns the text of `--version`; go-runc and moby read its first line.
+fn version(name: &str) -> String {
+    format!(
+        "{name} version {}\ncommit: orlop {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        env!("CARGO_PKG_VERSION"),
+        command::SPEC_VERSION
+    )
+}
+
+fn help(name: &str) -> String {
+    let mut text = format!(
+        "{name} runs containers according to the OCI runtime specification\n\nUsage: {name} [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:\n"
+    );
+    for command in command::TABLE {
+        text.push_str(&format!("  {:<11} {}\n", command.name, command.about));
+    }
+    text.push_str("\nOptions:\n");
+    for arg in Global::command()
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_set())
+    {
+        let long = arg.get_long().unwrap_or_default();
+        let value = arg
+            .get_value_names()
+            .filter(|_| arg.get_action().takes_values())
+            .and_then(|names| names.first());
+        let value = value.map_or(String::new(), |value| format!(" {value}"));
+        let about = arg.get_help().map_or(String::new(), ToString::to_string);
+        text.push_str(&format!("  {:<24} {about}\n", format!("--{long}{value}")));
+    }
+    text.push_str(&format!(
+        "\n{name} COMMAND --help tells more about a command.\n"
+    ));
+    text
+}
+
+/// Turns clap's paragraph into one line.
+pub(crate) fn usage(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or(&text);
+    let line: Vec<_> = paragraph
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    line.join(" ").trim_start_matches("error: ").to_string()
+}

@@ -1,0 +1,164 @@
+//! Messages: errors, and the warnings of plans. The only place that prints them.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Result, bail};
+
+/// How a log file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+impl Format {
+    pub(crate) fn parse(name: &str) -> Result<Self> {
+        match name {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => bail!("invalid log-format: {other}: use text or json"),
+        }
+    }
+}
+
+/// Which messages are worth a line; errors always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Debug,
+    Warning,
+    Error,
+}
+
+impl Level {
+    /// Parses crun's `--log-level`.
+    pub(crate) fn parse(name: &str) -> Result<Self> {
+        match name {
+            "debug" => Ok(Self::Debug),
+            "info" | "warning" | "warn" => Ok(Self::Warning),
+            "error" => Ok(Self::Error),
+            other => bail!("invalid log-level: {other}: use debug, warning or error"),
+        }
+    }
+}
+
+/// Above any descriptor that a caller passes on by number.
+const HIGH: i32 = 512;
+
+/// Where messages go.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: Option<File>,
+    format: Format,
+    level: Level,
+}
+
+impl Log {
+    /// Messages for standard error only.
+    pub(crate) fn stderr() -> Self {
+        Self {
+            file: None,
+            format: Format::Text,
+            level: Level::Warning,
+        }
+    }
+
+    /// Messages for a file too, opened now: later the working directory may be another.
+    pub(crate) fn open(path: Option<&Path>, format: Format, level: Level) -> Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self {
+                file: None,
+                format,
+                level,
+            });
+        };
+        // crun's spelling of the same.
+        let path = path
+            .to_str()
+            .and_then(|path| path.strip_prefix("file:"))
+            .map_or(path, Path::new);
+        match OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o644)
+            .open(path)
+        {
+            Ok(file) => Ok(Self {
+                // Out of the way of descriptors that the payload is promised by number.
+                file: Some(sys::fs::lift(file.into(), HIGH).map(File::from)?),
+                format,
+                level,
+            }),
+            Err(error) => {
+                let why = container::bundle::lower(&error);
+                bail!("open log file {}: {why}", path.display())
+            }
+        }
+    }
+
+    /// Reports the failure of a command: into the log file and, for a person or for conmon, plainly on standard error.
+    pub(crate) fn error(&mut self, message: &str) {
+        let message = one_line(message);
+        self.record("error", &message);
+        to_stderr(&message);
+    }
+
+    /// Reports what was passed over by a command that succeeded.
+    pub(crate) fn warn(&mut self, message: &str) {
+        if self.level > Level::Warning {
+            return;
+        }
+        let message = one_line(message);
+        if self.file.is_some() {
+            self.record("warning", &message);
+        } else {
+            to_stderr(&format!("warning: {message}"));
+        }
+    }
+
+    /// Tells what was done by a command that succeeded.
+    pub(crate) fn debug(&mut self, message: &str) {
+        if self.level > Level::Debug {
+            return;
+        }
+        let message = one_line(message);
+        if self.file.is_some() {
+            self.record("debug", &message);
+        } else {
+            to_stderr(&format!("debug: {message}"));
+        }
+    }
+
+    fn record(&mut self, level: &str, message: &str) {
+        let Some(file) = &mut self.file else { return };
+        // containerd drops a line whose time is not RFC 3339.
+        let time = humantime::format_rfc3339_seconds(SystemTime::now());
+        let line = match self.format {
+            Format::Json => {
+                serde_json::json!({"level": level, "msg": message, "time": time.to_string()})
+                    .to_string()
+            }
+            Format::Text => format!("time=\"{time}\" level={level} msg={message:?}"),
+        };
+        // A log that cannot be written leaves standard error, where the message goes anyway.
+        drop(file.write_all(format!("{line}\n").as_bytes()));
+    }
+}
+
+/// Reports warnings beside an error: on standard error, because podman reads the log as one object.
+pub(crate) fn to_stderr(message: &str) {
+    // There is nobody left to tell if standard error is gone.
+    drop(std::io::stderr().write_all(format!("{message}\n").as_bytes()));
+}
+
+fn one_line(message: &str) -> String {
+    message
+        .split(['\n', '\r'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
