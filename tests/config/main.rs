@@ -1,0 +1,21 @@
+//! What each field of config.json does, as a container and its host see it.
+
+mod cgroup;
+mod linux;
+mod mounts;
+mod namespaces;
+mod process;
+mod refused;
+mod seccomp;
+
+use orlop_tests::{Bundle, Env};
+
+/// Runs `script` in a container of the edited spec and demands its output.
+#[track_caller]
+fn check(edit: impl FnOnce(&mut Bundle), script: &str, wanted: &str) {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle.sh(script);
+    edit(&mut bundle);
+    env.run(&bundle).ok().prints(wanted);
+}

@@ -1,0 +1,166 @@
+//! Fields that are not implemented yet: refused by name, never ignored; null and empty count as absent.
+
+use orlop_tests::Env;
+use serde_json::{Value, json};
+
+/// Each field that is refused: the JSON pointer, a value, what the message names, and values that count as absent.
+#[expect(clippy::too_many_lines, reason = "table")]
+fn later() -> Vec<(&'static str, Value, &'static str, Vec<Value>)> {
+    let (null, empty) = (Value::Null, json!({}));
+    let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let tmpfs = |options: &[&str]| json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": options});
+    let idmapped = json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": ["bind"], "uidMappings": mapping, "gidMappings": mapping});
+    let notify = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
+    let listener = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/listener"});
+    let no_listener =
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "", "listenerMetadata": ""});
+    vec![
+        ("/mounts/-", idmapped, "mounts[7].uidMappings", vec![]),
+        (
+            "/mounts/-",
+            tmpfs(&["bind", "idmap"]),
+            "mounts[7].options",
+            vec![],
+        ),
+        (
+            "/mounts/-",
+            tmpfs(&["bind", "ridmap"]),
+            "mounts[7].options",
+            vec![],
+        ),
+        (
+            "/mounts/-",
+            tmpfs(&["rbind", "rro"]),
+            "mounts[7].options",
+            vec![],
+        ),
+        (
+            "/mounts/-",
+            tmpfs(&["rbind", "rnosuid"]),
+            "mounts[7].options",
+            vec![],
+        ),
+        (
+            "/linux/timeOffsets",
+            json!({"monotonic": {"secs": 5, "nanosecs": 0}}),
+            "linux.timeOffsets",
+            vec![null.clone(), empty.clone()],
+        ),
+        (
+            "/linux/netDevices",
+            json!({"eth0": {"name": "x"}}),
+            "linux.netDevices",
+            vec![null.clone(), empty.clone()],
+        ),
+        (
+            "/linux/intelRdt",
+            json!({"closID": "x"}),
+            "linux.intelRdt",
+            vec![null.clone(), empty.clone()],
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_BIND", "nodes": "0"}),
+            "linux.memoryPolicy",
+            vec![null.clone()],
+        ),
+        (
+            "/linux/personality",
+            json!({"domain": "LINUX32"}),
+            "linux.personality",
+            vec![null.clone()],
+        ),
+        (
+            "/linux/resources/rdma",
+            json!({"mlx5_1": {"hcaHandles": 3}}),
+            "linux.resources.rdma",
+            vec![null.clone(), empty.clone()],
+        ),
+        (
+            "/linux/seccomp",
+            notify,
+            "linux.seccomp.syscalls[0].action",
+            vec![null.clone()],
+        ),
+        (
+            "/linux/seccomp",
+            listener,
+            "linux.seccomp.listenerPath",
+            vec![no_listener],
+        ),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_BATCH", "nice": 5}),
+            "process.scheduler",
+            vec![null.clone()],
+        ),
+        (
+            "/process/ioPriority",
+            json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
+            "process.ioPriority",
+            vec![null.clone()],
+        ),
+        (
+            "/process/execCPUAffinity",
+            json!({"initial": "0"}),
+            "process.execCPUAffinity",
+            vec![null.clone(), empty.clone()],
+        ),
+        (
+            "/process/selinuxLabel",
+            json!("system_u:system_r:container_t:s0"),
+            "process.selinuxLabel",
+            vec![null.clone(), json!("")],
+        ),
+        (
+            "/linux/mountLabel",
+            json!(""),
+            "",
+            vec![null.clone(), json!("")],
+        ),
+        (
+            "/process/apparmorProfile",
+            json!(""),
+            "",
+            vec![null.clone(), json!("")],
+        ),
+        ("/linux/seccomp", null.clone(), "", vec![null.clone()]),
+        ("/hooks", null.clone(), "", vec![null, empty]),
+    ]
+}
+
+#[test]
+fn refused_by_name() {
+    let env = Env::new();
+    let mut wrong = Vec::new();
+    for (pointer, value, name, _) in later().into_iter().filter(|row| !row.2.is_empty()) {
+        let mut bundle = env.bundle();
+        bundle.args(&["true"]).set(pointer, value.clone());
+        let before = env.world();
+        let done = env.run(&bundle);
+        if let Some(complaint) = done.complaint(1, &[name]) {
+            wrong.push(format!("## {pointer} {value}: {complaint}\n{done}"));
+        }
+        for left in env.left_since(&before) {
+            wrong.push(format!("## {pointer}: {left}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn empty_counts_as_absent() {
+    let env = Env::new();
+    let mut wrong = Vec::new();
+    for (pointer, _, _, absent) in later() {
+        for value in absent {
+            let mut bundle = env.bundle();
+            bundle.args(&["true"]).set(pointer, value.clone());
+            let done = env.run(&bundle);
+            if done.rc != 0 {
+                wrong.push(format!("## {pointer} {value}\n{done}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}

@@ -1,0 +1,186 @@
+//! The tree keeps to docs/architecture.md: who depends on whom, and where `unsafe` may be.
+
+use orlop_tests::Must;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+type Edges = BTreeMap<String, BTreeSet<String>>;
+
+/// The only crate that may contain `unsafe`.
+const UNSAFE: &str = "sys";
+
+fn tree() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .must("the tree")
+        .to_owned()
+}
+
+fn packages() -> Vec<Value> {
+    let cargo = std::env::var_os("CARGO").must("CARGO");
+    let output = Command::new(cargo)
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(tree())
+        .output();
+    let output = output.must("cargo metadata");
+    assert!(
+        output.status.success(),
+        "cargo metadata: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&output.stdout).must("JSON");
+    metadata["packages"].as_array().must("packages").clone()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().must("a string").to_owned()
+}
+
+/// Returns the crates of the workspace that each of them depends on; what only tests use does not ship and does not count.
+fn edges(packages: &[Value]) -> Edges {
+    let ours: BTreeSet<String> = packages
+        .iter()
+        .map(|package| text(&package["name"]))
+        .collect();
+    let depends = |package: &Value| {
+        let ships = package["dependencies"]
+            .as_array()
+            .must("dependencies")
+            .iter()
+            .filter(|dependency| dependency["kind"] != "dev");
+        ships
+            .map(|dependency| text(&dependency["name"]))
+            .filter(|name| ours.contains(name))
+            .collect()
+    };
+    packages
+        .iter()
+        .map(|package| (text(&package["name"]), depends(package)))
+        .collect()
+}
+
+/// Reads the table: the rows between its header and the next empty line.
+fn table(page: &str) -> Edges {
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| crate | knows |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "a row of the table: {line}");
+        let depends = cells[3]
+            .split(',')
+            .map(str::trim)
+            .filter(|name| *name != "–")
+            .map(str::to_owned)
+            .collect();
+        (cells[0].to_owned(), depends)
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn crates_depend_on_what_the_table_says() {
+    let page =
+        std::fs::read_to_string(tree().join("docs/architecture.md")).must("docs/architecture.md");
+    let (said, found) = (table(&page), edges(&packages()));
+    let names: BTreeSet<&String> = said.keys().chain(found.keys()).collect();
+    let differing = names
+        .into_iter()
+        .filter(|name| said.get(*name) != found.get(*name));
+    let lines: Vec<String> = differing
+        .map(|name| {
+            format!(
+                "{name}: the table says {:?}, Cargo.toml {:?}",
+                said.get(name),
+                found.get(name)
+            )
+        })
+        .collect();
+    assert!(
+        lines.is_empty(),
+        "docs/architecture.md and the workspace disagree:\n{}",
+        lines.join("\n")
+    );
+}
+
+#[test]
+fn only_sys_may_be_unsafe() {
+    for package in packages() {
+        let manifest = PathBuf::from(text(&package["manifest_path"]));
+        if !manifest.starts_with(tree().join("runtime")) || package["name"] == UNSAFE {
+            continue;
+        }
+        let targets = package["targets"].as_array().must("targets").iter();
+        let ships = targets.filter(|target| {
+            target["kind"]
+                .as_array()
+                .must("kinds")
+                .iter()
+                .any(|kind| kind == "lib" || kind == "bin")
+        });
+        for root in ships.map(|target| text(&target["src_path"])) {
+            let source = std::fs::read_to_string(&root).must(&root);
+            assert!(
+                source.lines().any(|line| line == "#![forbid(unsafe_code)]"),
+                "{root}: lacks #![forbid(unsafe_code)]"
+            );
+        }
+    }
+}
+
+#[test]
+fn scripts_are_short_and_files_are_rooms() {
+    let mut too_long = Vec::new();
+    for file in files() {
+        let Ok(content) = std::fs::read_to_string(tree().join(&file)) else {
+            continue;
+        };
+        let own = content
+            .split("\n#[cfg(test)]\nmod tests")
+            .next()
+            .must("the beginning");
+        let most =
+            if content.starts_with("#!/bin/bash") || content.starts_with("#!/usr/bin/env bash") {
+                50
+            } else {
+                600
+            };
+        if own.lines().count() > most
+            && (most == 50 || file.ends_with(".rs") || file.ends_with(".py"))
+        {
+            too_long.push(format!(
+                "{file}: {} lines, at most {most}",
+                own.lines().count()
+            ));
+        }
+    }
+    assert!(too_long.is_empty(), "{}", too_long.join("\n"));
+}
+
+/// Returns the files under version control.
+fn files() -> Vec<String> {
+    let output = Command::new("git")
+        .args(["-c", "safe.directory=*", "ls-files"])
+        .current_dir(tree())
+        .output()
+        .must("git ls-files");
+    assert!(
+        output.status.success(),
+        "git ls-files: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}

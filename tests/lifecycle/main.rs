@@ -1,0 +1,12 @@
+//! The life of a container through the command line: verbs, flags, files, sockets, texts and exit codes.
+
+mod describe;
+mod exec;
+mod fds;
+mod hooks;
+mod log;
+mod monitor;
+mod run;
+mod states;
+mod terminal;
+mod users;

@@ -1,0 +1,271 @@
+//! Terminals: the foreground run in a user's terminal, and the console socket of a detached one.
+
+use orlop_tests::{ConsoleSocket, Env, Must, Pty, sys};
+use serde_json::json;
+use std::fs::File;
+
+#[test]
+fn run_gives_the_callers_terminal_and_restores_it() {
+    let env = Env::new();
+    for (end, rc) in [("exit 3", 3), ("kill -9 $$", 128 + 9)] {
+        let mut bundle = env.bundle();
+        bundle
+            .set("/process/terminal", json!(true))
+            .without_namespace("pid");
+        bundle.sh(&format!("test -t 0 && test -t 1 && test -t 2 && echo is a tty; tty; stty size; read line; echo got $line; {end}"));
+        bundle.write();
+        let mut pty = Pty::open();
+        let before = sys::terminal_flags(&pty.master).must("the settings");
+        let running = env
+            .orlop(&["run", "--bundle"])
+            .arg(&bundle.dir)
+            .arg(env.id())
+            .on(&pty)
+            .spawn();
+        pty.expect("is a tty");
+        pty.expect("/dev/pts/0");
+        pty.expect("24 80");
+        assert_ne!(
+            sys::terminal_flags(&pty.master).must("the settings"),
+            before,
+            "the outer terminal is raw meanwhile"
+        );
+        pty.send("hello\n");
+        pty.expect("got hello");
+        running.wait().exits(rc);
+        assert_eq!(
+            sys::terminal_flags(&pty.master).must("the settings"),
+            before,
+            "the terminal is not restored after {end}"
+        );
+    }
+}
+
+#[test]
+fn the_terminal_is_restored_when_the_runtime_is_told_to_end() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/process/terminal", json!(true))
+        .sh("trap 'exit 5' TERM; echo ready; while :; do sleep 0.02; done");
+    bundle.write();
+    let mut pty = Pty::open();
+    let before = sys::terminal_flags(&pty.master).must("the settings");
+    let running = env
+        .orlop(&["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(env.id())
+        .on(&pty)
+        .spawn();
+    pty.expect("ready");
+    sys::kill(running.pid(), libc::SIGTERM).must("signal the runtime");
+    running.wait().exits(5);
+    assert_eq!(
+        sys::terminal_flags(&pty.master).must("the settings"),
+        before,
+        "the terminal is not restored"
+    );
+}
+
+#[test]
+fn a_refused_run_leaves_the_terminal_alone() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/process/terminal", json!(true))
+        .args(&["nosuch"]);
+    bundle.write();
+    let pty = Pty::open();
+    let before = sys::terminal_flags(&pty.master).must("the settings");
+    env.orlop(&["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(env.id())
+        .on(&pty)
+        .run()
+        .exits(1);
+    assert_eq!(
+        sys::terminal_flags(&pty.master).must("the settings"),
+        before,
+        "the terminal is not restored"
+    );
+}
+
+#[test]
+fn the_window_size_is_followed() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/process/terminal", json!(true))
+        .sh("trap 'stty size' WINCH; echo ready; while :; do sleep 0.02; done");
+    bundle.write();
+    let mut pty = Pty::open();
+    let running = env
+        .orlop(&["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(env.id())
+        .on(&pty)
+        .spawn();
+    pty.expect("ready");
+    sys::set_window(&pty.master, (41, 123)).must("resize");
+    pty.expect("41 123");
+    sys::kill(running.pid(), libc::SIGKILL).must("kill the runtime");
+}
+
+#[test]
+fn keys_reach_the_container_and_not_the_runtime() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/process/terminal", json!(true))
+        .sh("trap 'echo interrupted; exit 8' INT; echo ready; while :; do sleep 0.02; done");
+    bundle.write();
+    let mut pty = Pty::open();
+    let running = env
+        .orlop(&["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(env.id())
+        .on(&pty)
+        .spawn();
+    pty.expect("ready");
+    pty.send("\u{3}");
+    pty.expect("interrupted");
+    running.wait().exits(8);
+}
+
+#[test]
+fn all_output_arrives_before_run_returns() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/process/terminal", json!(true))
+        .sh("seq 1 20000; echo the end");
+    bundle.write();
+    let mut pty = Pty::open();
+    let running = env
+        .orlop(&["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(env.id())
+        .on(&pty)
+        .spawn();
+    let text = pty.expect("the end");
+    assert!(text.contains("\n20000\r\n"), "the last number is missing");
+    running.wait().exits(0);
+}
+
+#[test]
+fn exec_gives_the_callers_terminal() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle.args(&["sleep", "1000"]);
+    let id = env.start(&bundle);
+    let mut pty = Pty::open();
+    let before = sys::terminal_flags(&pty.master).must("the settings");
+    let script = "trap 'stty size' WINCH; tty; stty size; read x; echo got $x; exit 6";
+    let running = env
+        .orlop(&["exec", "-t", &id, "sh", "-c", script])
+        .on(&pty)
+        .spawn();
+    pty.expect("/dev/pts/");
+    pty.expect("24 80");
+    pty.send("word\n");
+    pty.expect("got word");
+    running.wait().exits(6);
+    assert_eq!(
+        sys::terminal_flags(&pty.master).must("the settings"),
+        before,
+        "the terminal is not restored"
+    );
+}
+
+#[test]
+fn create_sends_the_master_through_the_console_socket() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/process/terminal", json!(true))
+        .set("/process/consoleSize", json!({"height": 10, "width": 66}));
+    bundle.sh("tty; stty size; ls -l /dev/console; echo to console > /dev/console; read line; echo got $line");
+    bundle.write();
+    let socket = ConsoleSocket::listen(env.dir.join("console"));
+    let id = env.id();
+    env.orlop(&["create", "--console-socket"])
+        .arg(&socket.path)
+        .arg("--bundle")
+        .arg(&bundle.dir)
+        .arg(&id)
+        .run()
+        .ok();
+    let (_, master) = socket.receive();
+    env.orlop(&["start", &id]).run().ok();
+    let mut pty = Pty::of_master(File::from(master));
+    pty.expect("/dev/pts/0");
+    pty.expect("10 66");
+    pty.expect("/dev/console");
+    pty.expect("to console");
+    pty.send("typed\n");
+    pty.expect("got typed");
+    env.reaches(&id, "stopped");
+}
+
+#[test]
+fn the_terminal_belongs_to_the_user() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/process/terminal", json!(true))
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    bundle.sh("stat -c 'owner %u' $(tty); echo write > $(tty)");
+    bundle.write();
+    let mut pty = Pty::open();
+    let running = env
+        .orlop(&["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(env.id())
+        .on(&pty)
+        .spawn();
+    pty.expect("owner 1000");
+    pty.expect("write");
+    running.wait().exits(0);
+}
+
+#[test]
+fn wrong_combinations_of_terminal_and_socket_are_refused() {
+    let env = Env::new();
+    let world = env.world();
+    let mut bundle = env.bundle();
+    bundle.set("/process/terminal", json!(true)).write();
+    let create = |flags: &[&str]| {
+        env.orlop(flags)
+            .arg("--bundle")
+            .arg(&bundle.dir)
+            .arg(env.id())
+            .run()
+    };
+    create(&["create"]).refused(
+        1,
+        &[
+            "cannot allocate tty if ",
+            "will detach without setting console socket",
+        ],
+    );
+    create(&["run", "--detach"]).refused(
+        1,
+        &[
+            "cannot allocate tty if ",
+            "will detach without setting console socket",
+        ],
+    );
+    create(&["create", "--console-socket", "nosuch"]).refused(1, &["nosuch"]);
+    env.as_before(&world, "a terminal without a socket");
+
+    let _socket = ConsoleSocket::listen(env.dir.join("console"));
+    create(&["run", "--console-socket", "console"]).refused(1, &["console socket"]);
+    let mut bundle = env.bundle();
+    bundle.set("/process/terminal", json!(false)).write();
+    let create = env
+        .orlop(&["create", "--console-socket", "console", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(env.id());
+    create.run().refused(1, &["console socket"]);
+    env.as_before(&world, "a socket without a terminal");
+}

@@ -1,0 +1,22 @@
+//! What the tests of a whole command share: a place of their own, bundles, commands and a picture of the host.
+//!
+//! Nothing is simulated: a test runs the real binary on the real kernel. `Env` gives it a directory, a state root and a mount
+//! namespace of its own and names with a tag, so that tests run side by side, and beside other people's containers, and each
+//! still sees exactly what it left behind. Failures panic with the command, its output and the directory.
+
+mod bundle;
+mod command;
+mod env;
+mod pty;
+mod socket;
+pub mod sys;
+mod wait;
+mod world;
+
+pub use bundle::{Bundle, spec};
+pub use command::{Cmd, Done, Running};
+pub use env::{Env, orlop};
+pub use pty::Pty;
+pub use socket::{ConsoleSocket, NotifySocket};
+pub use wait::{Must, skip, soon, until};
+pub use world::World;

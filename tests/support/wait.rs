@@ -1,0 +1,66 @@
+//! Waiting for something to come true, and turning a missing value into a failed test.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must happen: long enough for a loaded machine with two cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Returns the value as soon as `ready` has one; fails the test when it has none for ten seconds.
+#[track_caller]
+pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    match soon(PATIENCE, &mut ready) {
+        Some(value) => value,
+        None => panic!("{what}: not within {PATIENCE:?}"),
+    }
+}
+
+/// Returns the value as soon as `ready` has one, or None after `limit`.
+pub fn soon<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(value) = ready() {
+            return Some(value);
+        }
+        if Instant::now() > end {
+            return None;
+        }
+        // The tests look at foreign processes and files, for which there is no event to wait on.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Unwraps with the name of what the test needed and could not have.
+pub trait Must<T> {
+    /// Returns the value, or fails the test with `what`.
+    fn must(self, what: impl Display) -> T;
+}
+
+impl<T, E: Display> Must<T> for Result<T, E> {
+    #[track_caller]
+    fn must(self, what: impl Display) -> T {
+        match self {
+            Ok(value) => value,
+            Err(why) => panic!("{what}: {why:#}"),
+        }
+    }
+}
+
+impl<T> Must<T> for Option<T> {
+    #[track_caller]
+    fn must(self, what: impl Display) -> T {
+        match self {
+            Some(value) => value,
+            None => panic!("{what}: absent"),
+        }
+    }
+}
+
+/// Says visibly that a case was not run, and why.
+#[expect(
+    clippy::print_stderr,
+    reason = "a skip must be seen, and the test framework has no word for it"
+)]
+pub fn skip(case: &str, reason: &str) {
+    eprintln!("skip {case}: {reason}");
+}
