@@ -1,6 +1,6 @@
 //! What hack/install puts in place.
 
-use orlop_tests::{skip, Must};
+use orlop_tests::{Must, skip};
 use std::path::Path;
 use std::process::Command;
 
