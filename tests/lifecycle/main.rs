@@ -9,4 +9,5 @@ mod monitor;
 mod run;
 mod states;
 mod terminal;
+mod timings;
 mod users;

@@ -16,6 +16,7 @@ pub mod notify;
 pub mod plan;
 pub mod state;
 pub mod text;
+pub mod timing;
 pub mod verbs;
 
 pub use bundle::Bundle;
@@ -23,3 +24,4 @@ pub use host::Host;
 pub use id::ContainerId;
 pub use plan::{Options, Plan, Refusal};
 pub use state::{Record, StateRoot, Status};
+pub use timing::Timing;

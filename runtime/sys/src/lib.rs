@@ -15,6 +15,7 @@ pub mod pty;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod timeline;
 
 pub use nix::NixPath;
 pub use nix::errno::Errno;

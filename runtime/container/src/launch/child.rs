@@ -22,6 +22,7 @@ use super::{cover, dev, mounts};
 use crate::check::{Opened, Source};
 use crate::plan::{Plan, Process};
 use crate::state::OciState;
+use crate::timing::{Phase, Timing};
 
 type Result<T> = std::result::Result<T, Failure>;
 
@@ -35,6 +36,7 @@ pub(super) struct Inheritance<'a> {
     pub(super) console: Console,
     pub(super) start: &'a Start,
     pub(super) state: &'a OciState,
+    pub(super) timing: &'a Timing,
 }
 
 /// Runs the steps; returns the exit code if they end without a payload.
@@ -59,7 +61,9 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         console,
         start,
         state,
+        timing,
     } = inheritance;
+    timing.child(Phase::Born);
 
     // Before a process of a joined pid namespace can look at this one, at its descriptors above all (CVE-2016-9962).
     process::set_dumpable(false).at(Step::Hide, "")?;
@@ -69,6 +73,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
     process::setsid().at(Step::Session, "")?;
     born::join_in_child(cradle)?;
+    timing.child(Phase::Join);
     // What lies on the host and is not needed any more must not wait here, open, for somebody to find it (CVE-2024-21626).
     let mut keep = vec![channel.0.as_fd(), opened.root.as_fd()];
     keep.extend(opened.null.iter().map(AsFd::as_fd));
@@ -76,6 +81,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     keep.extend(opened.sources.iter().filter_map(Source::fd));
     keep.extend(console.fd().into_iter().chain(start.fd()));
     close_others(&keep, plan.preserve_fds)?;
+    timing.child(Phase::Close);
     let Opened {
         root,
         sources,
@@ -99,6 +105,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     if plan.new_keyring {
         new_keyring(&plan.id)?;
     }
+    timing.child(Phase::Identity);
     if plan.namespaces.new.contains(Namespaces::CGROUP) {
         process::unshare(Namespaces::CGROUP).at(Step::Namespace, "CGROUP")?;
     }
@@ -119,14 +126,17 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     } else {
         None
     };
+    timing.child(Phase::Namespaces);
     let own_mounts = plan.namespaces.has(Namespaces::MOUNT);
     let tree = if own_mounts {
         rootfs::attach_root(&plan.root, root)?
     } else {
         rootfs::detached_root(root)
     };
-    mounts::make(plan, sources, &tree)?;
+    timing.child(Phase::Root);
+    mounts::make(plan, sources, &tree, timing)?;
     dev::make(plan, devices, &tree)?;
+    timing.child(Phase::Dev);
     if let Some(process) = &plan.process {
         // Before read-only steps: a missing working directory is made, as runc's users expect.
         tree.directory(&process.cwd, Inside::Root)
@@ -134,15 +144,18 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
             .at(Step::Cwd, process.cwd.display())?;
     }
     let pty = terminal(plan, &tree)?;
+    timing.child(Phase::Terminal);
     if has_early_hooks(plan) {
         channel
             .tell_parent(&ToParent::Mounted)
             .at(Step::Parent, "socket")?;
         channel.expect(ToChild::Continue)?;
+        timing.child(Phase::Wait);
     }
     // Before pivot: paths of createContainer hooks are the host's.
     run_hooks(&plan.hooks.create_container, state)?;
     rootfs::enter(&plan.root, &tree, own_mounts)?;
+    timing.child(Phase::Pivot);
     for sysctl in &plan.sysctl {
         let at = format!("{} = {:?} ({})", sysctl.path, sysctl.value, sysctl.at);
         write_proc(
@@ -157,6 +170,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     // After every change below the root.
     rootfs::finish_root(&plan.root, &tree)?;
     drop(tree);
+    timing.child(Phase::Cover);
 
     if let Some(pty) = pty {
         send_master(pty.master, &console, channel)?;
@@ -181,12 +195,14 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     drop(proc);
     let listeners = [channel.0.as_fd()].into_iter().chain(start.fd());
     let (payload, program) = become_payload(process, plan.preserve_fds, listeners)?;
+    timing.child(Phase::Privileges);
     await_go(channel)?;
+    timing.child(Phase::Wait);
 
     // From here on the container lives on without its parent.
     let starter = wait_for_start(start)?;
     // The starter's end of the fifo, not the parent's socket, is where somebody listens from now on.
-    last_steps(plan, process, state, &payload, &program)
+    last_steps(plan, process, state, timing, &payload, &program)
         .inspect_err(|failure| tell(starter.as_ref(), failure))
 }
 
@@ -228,11 +244,13 @@ fn last_steps(
     plan: &Plan,
     process: &Process,
     state: &OciState,
+    timing: &Timing,
     payload: &Payload,
     program: &Path,
 ) -> Result<()> {
     run_hooks(&plan.hooks.start_container, state)?;
     sys::signal::reset().at(Step::Exec, "signals")?;
+    timing.child(Phase::Last);
     privileges::load_filter(process)?;
     let never = payload
         .execute(program)

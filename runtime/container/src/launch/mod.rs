@@ -32,6 +32,7 @@ use crate::check;
 use crate::notify::Notify;
 use crate::plan::Plan;
 use crate::state::{Identity, Intent, Record, Reservation, StateRoot, Status, map_text};
+use crate::timing::{Phase, Timing};
 use crate::{Bundle, ContainerId};
 use born::Cradle;
 use child::Inheritance;
@@ -97,6 +98,7 @@ pub struct Request<'a> {
     pub pidfd_socket: Option<OwnedFd>,
     /// The host's NOTIFY_SOCKET, if there is one.
     pub notify: Option<PathBuf>,
+    pub timing: &'a Timing,
 }
 
 /// A container that exists.
@@ -115,24 +117,32 @@ pub struct Created {
 /// Makes a container. Whatever fails, nothing is left of it.
 pub fn create(mut request: Request<'_>) -> Result<Created> {
     let plan = request.plan;
+    let timing = request.timing;
     plan.possible()?;
     let reservation = request.root.reserve(request.id, &Intent::of(plan))?;
     let notify = prepare_notify(&request)?;
+    timing.parent(Phase::Reserve);
     let opened = check::open(plan)?;
+    timing.parent(Phase::Open);
     let mut cgroup = CgroupGuard::make(plan)?;
+    timing.parent(Phase::Cgroups);
     let start = prepare_start(&request, &reservation)?;
 
     let (parent, newborn) = bear(&mut request, opened, &cgroup, &start)?;
+    timing.parent(Phase::Clone);
     adopt(plan, newborn.child()?, &parent)?;
+    timing.parent(Phase::Adopt);
     // Written while the child is at work, put in place when it is done.
     let record = record(&request, newborn.child()?, &cgroup)?;
     reservation.write_record(&record)?;
+    timing.parent(Phase::Record);
     let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup)?;
     if let Some(socket) = &request.pidfd_socket {
         sys::socket::send(socket, b"pidfd", Some(newborn.child()?.pidfd.as_fd()))
             .context("send the pidfd to --pidfd-socket")?;
     }
     reservation.commit()?;
+    timing.parent(Phase::Commit);
     if let Some(file) = &request.pid_file {
         write_pid_file(file, newborn.child()?.pid.as_raw())?;
     }
@@ -141,6 +151,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
         .context("let the container go")?;
     if request.when == When::AtOnce {
         await_payload(&parent)?;
+        timing.parent(Phase::Program);
     }
 
     reservation.keep();
@@ -242,6 +253,7 @@ fn bear(
             console,
             start,
             state: &state,
+            timing: request.timing,
         };
         child::run(inheritance, Channel(theirs))
     })?;
@@ -312,11 +324,13 @@ fn accompany(
     let plan = request.plan;
     let mut terminal = None;
     cgroup.limit(plan)?;
+    request.timing.parent(Phase::Limits);
     loop {
-        match parent
+        let heard = parent
             .hear_child()
-            .context("hear the container's process")?
-        {
+            .context("hear the container's process")?;
+        request.timing.parent(Phase::Wait);
+        match heard {
             Some(ToParent::Mounted) => {
                 cgroup.restrict_devices(plan)?;
                 let state = crate::state::OciState {
@@ -325,6 +339,7 @@ fn accompany(
                 };
                 hooks::run(&plan.hooks.prestart, &state, Some(&plan.bundle))?;
                 hooks::run(&plan.hooks.create_runtime, &state, Some(&plan.bundle))?;
+                request.timing.parent(Phase::Hooks);
                 parent
                     .tell_child(ToChild::Continue)
                     .context("tell the container that hooks have run")?;
@@ -332,6 +347,7 @@ fn accompany(
             Some(ToParent::Terminal(master)) => terminal = Some(master),
             Some(ToParent::Ready) => {
                 cgroup.restrict_devices(plan)?;
+                request.timing.parent(Phase::Devices);
                 return Ok(terminal);
             }
             Some(ToParent::Failed(failure)) => bail!(failed_init(failure)),

@@ -13,13 +13,15 @@ use super::protocol::{At, Failure, Step};
 use super::tree::{Tree, below};
 use crate::check::{self, Source};
 use crate::plan::{Mount, MountKind, Plan, Setting};
+use crate::timing::Timing;
 
 type Result<T> = std::result::Result<T, Failure>;
 
 /// Makes the plan's mounts in their order.
-pub(super) fn make(plan: &Plan, sources: Vec<Source>, tree: &Tree) -> Result<()> {
-    for (mount, source) in plan.mounts.iter().zip(sources) {
+pub(super) fn make(plan: &Plan, sources: Vec<Source>, tree: &Tree, timing: &Timing) -> Result<()> {
+    for (index, (mount, source)) in plan.mounts.iter().zip(sources).enumerate() {
         one(mount, source, tree, plan)?;
+        timing.mounted(index);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::kill::owns_pids;
 use super::open;
 use crate::launch::hooks;
 use crate::state::{Found, Intent, Record, StateRoot, Status, is_alive};
+use crate::timing::{Phase, Timing};
 use crate::{ContainerId, text};
 
 /// How long a killed process may take to end before we give up.
@@ -42,11 +43,16 @@ fn container(root: &StateRoot, id: &ContainerId, record: &Record) -> Result<Vec<
         Status::Created => end(record)?,
         status => bail!(text::not_stopped(id.as_str(), &status.to_string())),
     }
-    discard(root, id, record)
+    discard(root, id, record, &Timing::off())
 }
 
 /// Takes away a container whose process has ended; returns the failures of its poststop hooks.
-pub fn discard(root: &StateRoot, id: &ContainerId, record: &Record) -> Result<Vec<String>> {
+pub fn discard(
+    root: &StateRoot,
+    id: &ContainerId,
+    record: &Record,
+    timing: &Timing,
+) -> Result<Vec<String>> {
     if let Some(cgroup) = &record.cgroup {
         if !owns_pids(record) {
             cgroup
@@ -54,8 +60,10 @@ pub fn discard(root: &StateRoot, id: &ContainerId, record: &Record) -> Result<Ve
                 .context("kill the processes that are left")?;
         }
         remove(cgroup)?;
+        timing.parent(Phase::RemoveCgroups);
     }
     root.remove(id)?;
+    timing.parent(Phase::RemoveState);
     let state = record.state(Status::Stopped);
     // The container is gone whatever they say: each of them runs, and what fails is a warning (runtime.md, lifecycle).
     let run = |hook| hooks::run(std::slice::from_ref(hook), &state, Some(&record.bundle)).err();

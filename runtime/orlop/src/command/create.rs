@@ -8,8 +8,10 @@ use clap::{Args, Parser};
 use container::foreground::terminal_size;
 use container::launch::{self, Console, Created, Request, When};
 use container::state::NOTIFY;
-use container::{Bundle, ContainerId, Host, Options, Plan, StateRoot, text};
+use container::timing::Phase;
+use container::{Bundle, ContainerId, Host, Options, Plan, StateRoot, Timing, text};
 
+use super::timings::Timings;
 use super::{Done, Failure, exactly, with};
 use crate::global::Invocation;
 use crate::log::{self, Level};
@@ -47,6 +49,9 @@ pub(super) struct Common {
     /// Give the program this many more descriptors, from 3 upwards
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
+    /// Write where the time of the start went to this file, as a trace for Chrome or Perfetto, and as a table to standard error
+    #[arg(long, value_name = "FILE")]
+    pub(super) timings: Option<PathBuf>,
     /// Do not become a subreaper
     #[arg(long)]
     pub(super) no_subreaper: bool,
@@ -57,8 +62,11 @@ pub(super) struct Common {
 
 pub(super) fn create(invocation: &Invocation) -> Result<Done, Failure> {
     with(invocation, |args: Create| {
-        let prepared = Prepared::new(invocation, &args.common, Terminal::Handed)?;
-        prepared.launch(When::OnStart).map(|(_, done)| done)
+        let mut timings = Timings::wanted(args.common.timings.as_deref())?;
+        let prepared = Prepared::new(invocation, &args.common, Terminal::Handed, &mut timings)?;
+        let id = prepared.id.clone();
+        let launched = prepared.launch(When::OnStart, &timings.timing);
+        timings.finish(&id, launched).map(|(_, done)| done)
     })
 }
 
@@ -88,12 +96,18 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn new(invocation: &Invocation, args: &Common, terminal: Terminal) -> Result<Self> {
+    pub(super) fn new(
+        invocation: &Invocation,
+        args: &Common,
+        terminal: Terminal,
+        timings: &mut Timings,
+    ) -> Result<Self> {
         let [id] = exactly(&args.id)?;
         let id = ContainerId::parse(id)?;
         refuse_ordinary_user()?;
         let (root, _) = invocation.root()?;
         let bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        timings.timing.parent(Phase::Configuration);
         let notify = std::env::var_os("NOTIFY_SOCKET")
             .filter(|socket| !socket.is_empty())
             .map(PathBuf::from);
@@ -109,7 +123,11 @@ impl Prepared {
                 .map(|_| root.container_dir(&id).join(NOTIFY)),
         };
         check_descriptors(listen_fds, args.preserve_fds)?;
-        let plan = Plan::new(&id, &bundle, &Host::probe()?, &options)?;
+        let host = Host::probe()?;
+        timings.timing.parent(Phase::Host);
+        let plan = Plan::new(&id, &bundle, &host, &options)?;
+        timings.timing.parent(Phase::Plan);
+        timings.name_steps(&plan);
         let wanted = plan
             .process
             .as_ref()
@@ -135,7 +153,7 @@ impl Prepared {
     }
 
     /// Makes the container; returns it with what there is to say about it.
-    pub(super) fn launch(self, when: When) -> Result<(Created, Done)> {
+    pub(super) fn launch(self, when: When, timing: &Timing) -> Result<(Created, Done)> {
         let mut done = Done {
             warnings: self.plan.warnings.clone(),
             ..Done::default()
@@ -153,6 +171,7 @@ impl Prepared {
             pid_file: self.pid_file,
             pidfd_socket: self.pidfd_socket,
             notify: self.notify,
+            timing,
         });
         // Beside an error they do not belong into the log, which podman reads as one object.
         let created = created.inspect_err(|_| {

@@ -5,9 +5,11 @@ use clap::Parser;
 use container::foreground::Foreground;
 use container::launch::{Created, When};
 use container::notify::Notify;
+use container::timing::Phase;
 use container::{ContainerId, StateRoot, verbs};
 
 use super::create::{Common, Prepared, Terminal};
+use super::timings::Timings;
 use super::{Done, Failure, with};
 use crate::global::Invocation;
 
@@ -34,9 +36,11 @@ pub(super) fn run(invocation: &Invocation) -> Result<Done, Failure> {
 }
 
 fn detached(invocation: &Invocation, args: &Run) -> Result<Done> {
-    let prepared = Prepared::new(invocation, &args.common, Terminal::Handed)?;
+    let mut timings = Timings::wanted(args.common.timings.as_deref())?;
+    let prepared = Prepared::new(invocation, &args.common, Terminal::Handed, &mut timings)?;
     let (root, id) = (prepared.root.clone(), prepared.id.clone());
-    let (created, done) = prepared.launch(When::AtOnce)?;
+    let launched = prepared.launch(When::AtOnce, &timings.timing);
+    let (created, done) = timings.finish(&id, launched)?;
     if let Some(notify) = &created.notify {
         notify.wait(created.child.pid.as_raw(), &created.child.pidfd)?;
     }
@@ -45,11 +49,17 @@ fn detached(invocation: &Invocation, args: &Run) -> Result<Done> {
 }
 
 fn foreground(invocation: &Invocation, args: &Run) -> Result<Done> {
-    let prepared = Prepared::new(invocation, &args.common, Terminal::Ours)?;
+    let mut timings = Timings::wanted(args.common.timings.as_deref())?;
+    let prepared = Prepared::new(invocation, &args.common, Terminal::Ours, &mut timings)?;
     let (root, id) = (prepared.root.clone(), prepared.id.clone());
+    let timing = &timings.timing;
     // Before the container exists: a signal that comes early is for it.
     let foreground = Foreground::begin(!args.common.no_subreaper)?;
-    let (mut created, mut done) = prepared.launch(When::AtOnce)?;
+    let launched = prepared.launch(When::AtOnce, timing);
+    if launched.is_err() {
+        return timings.finish(&id, launched).map(|(_, done)| done);
+    }
+    let (mut created, mut done) = launched?;
     poststart(&root, &id, &created)?;
     let attended = match created.notify.take() {
         Some(notify) => forward(&notify, &created),
@@ -58,12 +68,13 @@ fn foreground(invocation: &Invocation, args: &Run) -> Result<Done> {
     .and_then(|()| foreground.attend(&created.child, created.terminal.take()));
     // Nobody would know of a container that runs on after this command has failed.
     let exit = attended.or_else(|error| verbs::delete(&root, &id, true).and(Err(error)))?;
+    timing.parent(Phase::Attend);
     if !args.keep {
-        let warnings = verbs::discard(&root, &id, &created.record)?;
+        let warnings = verbs::discard(&root, &id, &created.record, timing)?;
         done.warnings.extend(warnings);
     }
     done.code = u8::try_from(exit.code()).unwrap_or(u8::MAX);
-    Ok(done)
+    timings.finish(&id, Ok(done))
 }
 
 /// Runs the poststart hooks; a container whose hook failed is taken away again.
