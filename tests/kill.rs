@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// How many points of one command are tried in the default lane.
+/// How many points of one command are tried in the default lane; ORLOP_POINTS is another number.
 const SAMPLE: usize = 300;
 
 /// What killpoint exits with when the command did not come to the point.
@@ -247,12 +247,14 @@ fn may_be_left(line: &str, id: &str, exists: bool) -> bool {
 fn sweep(verb: Verb) {
     let all = points(verb);
     let long = std::env::var_os("ORLOP_LONG").is_some();
+    let sample =
+        std::env::var("ORLOP_POINTS").map_or(SAMPLE, |number| number.parse().must("ORLOP_POINTS"));
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .must("the time")
         .as_secs();
     let seed = std::env::var("ORLOP_SEED").map_or(now, |seed| seed.parse().must("ORLOP_SEED"));
-    let chosen: Vec<usize> = choose(&all, if long { usize::MAX } else { SAMPLE }, seed)
+    let chosen: Vec<usize> = choose(&all, if long { usize::MAX } else { sample }, seed)
         .into_iter()
         .collect();
     let (next, missed, failures) = (

@@ -1,7 +1,7 @@
 //! A command that a test runs: its output goes to files, so that a container which outlives the runtime blocks nothing.
 
 use crate::wait::PATIENCE;
-use crate::{Must, soon};
+use crate::{Must, patient, soon};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
@@ -34,7 +34,7 @@ impl Cmd {
         Self {
             command,
             stdin: None,
-            limit: Duration::from_secs(30),
+            limit: patient(Duration::from_secs(30)),
             out,
             own_stdio: false,
         }

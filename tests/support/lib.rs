@@ -18,5 +18,5 @@ pub use command::{Cmd, Done, Running};
 pub use env::{Env, orlop};
 pub use pty::Pty;
 pub use socket::{ConsoleSocket, NotifySocket};
-pub use wait::{Must, skip, soon, until};
+pub use wait::{Must, patient, skip, soon, until};
 pub use world::World;

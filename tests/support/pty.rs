@@ -1,11 +1,12 @@
 //! A pseudo terminal that a test holds the master of, as a user's terminal emulator does.
 
-use crate::{Must, sys};
+use crate::wait::PATIENCE;
+use crate::{Must, patient, sys};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Both ends of a pseudo terminal, and what has been read from the master so far.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Pty {
     /// Reads until `text` has appeared after everything that earlier calls waited for.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + patient(PATIENCE);
         loop {
             if let Some(at) = self.seen.find(text) {
                 let rest = self.seen.split_off(at + text.len());

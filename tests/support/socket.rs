@@ -1,12 +1,12 @@
 //! The sockets that an engine listens on for a runtime: console and pidfd, and the service manager's notify socket.
 
-use crate::{Must, sys};
+use crate::wait::PATIENCE;
+use crate::{Must, patient, sys};
 use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// A listening stream socket that is sent exactly one fd.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl ConsoleSocket {
             crate::until("a connection to the socket", || self.listener.accept().ok());
         stream.set_nonblocking(false).must("set blocking");
         stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(patient(PATIENCE)))
             .must("set the time-out");
         let (payload, mut fds) = sys::receive_fds(&stream).must("receive an fd");
         assert!(
@@ -63,7 +63,7 @@ impl NotifySocket {
         let socket = UnixDatagram::bind(&path).must(path.display());
         fs::set_permissions(&path, Permissions::from_mode(0o777)).must(path.display());
         socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(patient(PATIENCE)))
             .must("set the time-out");
         Self { path, socket }
     }

@@ -6,6 +6,14 @@ use std::time::{Duration, Instant};
 /// How long a test waits for what must happen: long enough for a loaded machine with two cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Returns a limit of time as it is on this machine: `$ORLOP_PATIENCE` times as long (a whole number; 1 by default), for
+/// machines that are emulated.
+pub fn patient(limit: Duration) -> Duration {
+    let factor =
+        std::env::var("ORLOP_PATIENCE").map_or(1, |text| text.parse().must("ORLOP_PATIENCE"));
+    limit * factor
+}
+
 /// Returns the value as soon as `ready` has one; fails the test when it has none for ten seconds.
 #[track_caller]
 pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
@@ -15,9 +23,9 @@ pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Returns the value as soon as `ready` has one, or None after `limit`.
+/// Returns the value as soon as `ready` has one, or None after `limit`, which is stretched by `patient`.
 pub fn soon<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + limit;
+    let end = Instant::now() + patient(limit);
     loop {
         if let Some(value) = ready() {
             return Some(value);
