@@ -52,6 +52,18 @@ const DENSE: [&str; 14] = [
     "unshare",
 ];
 
+/// An update that writes into several hierarchies.
+const UPDATE: [&str; 8] = [
+    "update",
+    "--memory",
+    "256m",
+    "--pids-limit",
+    "99",
+    "--cpu-share",
+    "500",
+    "ID",
+];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Create,
@@ -59,19 +71,20 @@ enum Verb {
     Exec,
     Delete,
     Run,
+    Update,
 }
 
 impl Verb {
     /// Brings container `id` to where the verb begins.
     fn prepare(self, env: &Env, bundle: &Bundle, id: &str) {
-        if matches!(self, Self::Start | Self::Exec | Self::Delete) {
+        if matches!(self, Self::Start | Self::Exec | Self::Delete | Self::Update) {
             env.orlop(&["create", "--bundle"])
                 .arg(&bundle.dir)
                 .arg(id)
                 .run()
                 .ok();
         }
-        if matches!(self, Self::Exec | Self::Delete) {
+        if matches!(self, Self::Exec | Self::Delete | Self::Update) {
             env.orlop(&["start", id]).run().ok();
         }
     }
@@ -84,6 +97,7 @@ impl Verb {
             Self::Exec => &["exec", id, "true"],
             Self::Delete => &["delete", "--force", id],
             Self::Run => &["run", "--detach", "--bundle", &dir, id],
+            Self::Update => &UPDATE.map(|word| if word == "ID" { id } else { word }),
         };
         words.iter().map(|word| (*word).to_owned()).collect()
     }
@@ -179,9 +193,7 @@ fn attempt(env: &Env, bundle: &Bundle, verb: Verb, point: &str) -> (bool, Vec<St
         left.is_empty().then_some(())
     });
     wrong.extend(left.into_iter().map(|line| format!("left: {line}")));
-    if verb == Verb::Exec && env.exec(&id, &["true"]).rc != 0 {
-        wrong.push("the container does not run on after a killed exec".to_owned());
-    }
+    wrong.extend(lives_on(env, bundle, verb, &id));
 
     let delete = env.orlop(&["delete", "--force", &id]).run();
     if delete.rc != 0 {
@@ -215,6 +227,20 @@ fn attempt(env: &Env, bundle: &Bundle, verb: Verb, point: &str) -> (bool, Vec<St
         ));
     }
     (done.rc != NOT_REACHED, wrong)
+}
+
+/// Returns what is wrong with a container that a killed command worked on.
+fn lives_on(env: &Env, bundle: &Bundle, verb: Verb, id: &str) -> Option<String> {
+    if matches!(verb, Verb::Exec | Verb::Update) && env.exec(id, &["true"]).rc != 0 {
+        return Some(format!(
+            "the container does not run on after a killed {verb:?}"
+        ));
+    }
+    if verb != Verb::Update {
+        return None;
+    }
+    let again = env.orlop(&[]).args(verb.args(bundle, id)).run();
+    (again.rc != 0).then(|| format!("the next update: {}", again.stderr().trim()))
 }
 
 /// Reports whether a line of difference is in the written list.
@@ -327,6 +353,11 @@ fn delete() {
 #[test]
 fn run_detached() {
     sweep(Verb::Run);
+}
+
+#[test]
+fn update() {
+    sweep(Verb::Update);
 }
 
 #[test]

@@ -1,42 +1,9 @@
 //! `linux.cgroupsPath` and `linux.resources`, read on the host.
 
-use orlop_tests::{Bundle, Env, Must, skip, sys};
+use orlop_tests::{Bundle, Env, Must, cgroup_of, skip, sys};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
-
-/// The directory of a process in the hierarchy that has `controller` ("" is the v2 hierarchy), as this mount namespace shows it.
-fn dir(pid: i32, controller: &str) -> Option<PathBuf> {
-    let table = fs::read_to_string(format!("/proc/{pid}/cgroup")).must("the cgroups of a process");
-    let path = table.lines().find_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (names, path) = rest.split_once(':')?;
-        names
-            .split(',')
-            .any(|name| name == controller)
-            .then(|| path.to_owned())
-    })?;
-    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").must("mountinfo");
-    mounts.lines().find_map(|line| {
-        let (fields, kind) = line.split_once(" - ")?;
-        let here = if controller.is_empty() {
-            kind.starts_with("cgroup2 ")
-        } else {
-            kind.starts_with("cgroup ")
-                && kind
-                    .rsplit(' ')
-                    .next()?
-                    .split(',')
-                    .any(|name| name == controller)
-        };
-        here.then(|| {
-            PathBuf::from(format!(
-                "{}{path}",
-                fields.split(' ').nth(4).unwrap_or_default()
-            ))
-        })
-    })
-}
 
 /// The paths in `/proc/PID/cgroup` of those hierarchies that are mounted here; a hierarchy may be mounted only elsewhere.
 fn paths(table: &str) -> Vec<String> {
@@ -74,7 +41,7 @@ fn check(resources: Value, controller: &str, file: &str, wanted: &str) {
         bundle.set(&format!("/linux/resources/{key}"), value.clone());
     }
     let id = env.create(&bundle);
-    let Some(dir) = dir(env.pid(&id), controller) else {
+    let Some(dir) = cgroup_of(env.pid(&id), controller) else {
         return skip(
             &resources.to_string(),
             &format!("no hierarchy with {controller} here"),
@@ -305,7 +272,7 @@ fn network() {
         .args(&["sleep", "100"]);
     let id = env.create(&bundle);
     let text = fs::read_to_string(
-        dir(env.pid(&id), "net_cls")
+        cgroup_of(env.pid(&id), "net_cls")
             .must("the net_cls cgroup")
             .join("net_cls.classid"),
     )
@@ -365,7 +332,7 @@ fn device_rules_keep_their_order() {
         .spawn();
     running.expect("loop\ncat: can't open '/tmp/other': Operation not permitted\nkmsg\nsh: can't create /tmp/kmsg: Operation not permitted\n");
     let list = fs::read_to_string(
-        dir(env.pid(&id), "devices")
+        cgroup_of(env.pid(&id), "devices")
             .must("devices")
             .join("devices.list"),
     )
@@ -398,7 +365,7 @@ fn everything_is_allowed_where_the_rule_says_so() {
         .args(&["sleep", "100"]);
     let id = env.create(&bundle);
     let list = fs::read_to_string(
-        dir(env.pid(&id), "devices")
+        cgroup_of(env.pid(&id), "devices")
             .must("devices")
             .join("devices.list"),
     )

@@ -10,4 +10,5 @@ mod run;
 mod states;
 mod terminal;
 mod timings;
+mod update;
 mod users;

@@ -5,6 +5,7 @@
 //! still sees exactly what it left behind. Failures panic with the command, its output and the directory.
 
 mod bundle;
+mod cgroup;
 mod command;
 mod env;
 mod pty;
@@ -14,6 +15,7 @@ mod wait;
 mod world;
 
 pub use bundle::{Bundle, spec};
+pub use cgroup::cgroup_of;
 pub use command::{Cmd, Done, Running};
 pub use env::{Env, orlop};
 pub use pty::Pty;

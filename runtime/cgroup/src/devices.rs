@@ -1,5 +1,7 @@
 //! Device rules on cgroup v1: the list of config.json, in its order, behind a closed door.
 
+use std::collections::BTreeMap;
+
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 use crate::error::Refusal;
@@ -34,10 +36,70 @@ struct Rule {
 /// The rule that stands for all devices and forgets every rule before it.
 const ALL: &str = "a";
 
+impl Rule {
+    fn line(&self) -> (bool, &str) {
+        (self.allow, &self.text)
+    }
+}
+
 /// Adds the rules of a new container.
 ///
 /// A container starts with nothing allowed, also if its list does not say so. The default devices come last.
 pub(crate) fn collect(writes: &mut Writes, devices: &[LinuxDeviceCgroup]) -> Result<(), Refusal> {
+    let rules = complete(devices)?;
+    if everything(&rules) && writes.find("devices").is_none() {
+        return Ok(());
+    }
+    for rule in rules {
+        write(writes, &rule)?;
+    }
+    Ok(())
+}
+
+/// Adds what turns the rules of a running container into others: what is new is allowed first, and no device that is in both
+/// lists is ever closed in between.
+pub(crate) fn change(
+    writes: &mut Writes,
+    before: &[LinuxDeviceCgroup],
+    after: &[LinuxDeviceCgroup],
+) -> Result<(), Refusal> {
+    let (before, after) = (complete(before)?, complete(after)?);
+    let (Some(old), Some(new)) = (allowed(&before), allowed(&after)) else {
+        if before
+            .iter()
+            .map(Rule::line)
+            .eq(after.iter().map(Rule::line))
+        {
+            return Ok(());
+        }
+        return Err(Refusal::new(
+            JSON_PATH,
+            "a running container cannot go between rules that allow all devices and rules that do not; create it anew",
+        ));
+    };
+    for (allow, from, to) in [(true, &new, &old), (false, &old, &new)] {
+        for (device, access) in from {
+            let other = to.get(device).map_or("", String::as_str);
+            let only: String = access.chars().filter(|c| !other.contains(*c)).collect();
+            if !only.is_empty() {
+                let text = format!("{device} {only}");
+                let json_path = JSON_PATH.to_owned();
+                write(
+                    writes,
+                    &Rule {
+                        allow,
+                        text,
+                        json_path,
+                    },
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns a container's whole list: what a later rule for all devices wipes out is not in it, and the defaults are.
+fn complete(devices: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>, Refusal> {
     let mut rules = vec![Rule {
         allow: false,
         text: ALL.to_owned(),
@@ -46,17 +108,12 @@ pub(crate) fn collect(writes: &mut Writes, devices: &[LinuxDeviceCgroup]) -> Res
     for (index, device) in devices.iter().enumerate() {
         rules.extend(parse(device, &format!("{JSON_PATH}[{index}]"))?);
     }
-    // What a later rule for all devices wipes out need not be written.
     let start = rules
         .iter()
         .rposition(|rule| rule.text == ALL)
         .unwrap_or_default();
     rules.drain(..start);
-    let everything = rules.len() == 1 && rules[0].allow;
-    if everything && writes.find("devices").is_none() {
-        return Ok(());
-    }
-    if !everything {
+    if !everything(&rules) {
         // A default that the list already allows, with no later denial, would change nothing.
         let last_denial = rules
             .iter()
@@ -76,14 +133,39 @@ pub(crate) fn collect(writes: &mut Writes, devices: &[LinuxDeviceCgroup]) -> Res
             json_path: format!("{JSON_PATH} (default)"),
         }));
     }
+    Ok(rules)
+}
+
+fn everything(rules: &[Rule]) -> bool {
+    rules.len() == 1 && rules[0].allow
+}
+
+/// Returns what a complete list allows, device by device, as the kernel keeps it; `None` for one that begins by allowing all.
+fn allowed(rules: &[Rule]) -> Option<BTreeMap<&str, String>> {
+    let mut allowed: BTreeMap<&str, String> = BTreeMap::new();
     for rule in rules {
-        let file = if rule.allow {
-            "devices.allow"
-        } else {
-            "devices.deny"
+        let Some((device, access)) = rule.text.rsplit_once(' ') else {
+            if rule.allow {
+                return None;
+            }
+            continue;
         };
-        writes.v1("devices", file, rule.text, &rule.json_path)?;
+        let have = allowed.entry(device).or_default();
+        have.retain(|c| !access.contains(c));
+        if rule.allow {
+            have.push_str(access);
+        }
     }
+    Some(allowed)
+}
+
+fn write(writes: &mut Writes, rule: &Rule) -> Result<(), Refusal> {
+    let file = if rule.allow {
+        "devices.allow"
+    } else {
+        "devices.deny"
+    };
+    writes.v1("devices", file, &rule.text, &rule.json_path)?;
     Ok(())
 }
 

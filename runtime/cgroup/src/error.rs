@@ -50,6 +50,10 @@ pub enum Error {
         why: String,
     },
 
+    /// An update failed, and what it had set already could not all be set back.
+    #[error("{first}; not as before: {}", list(left))]
+    HalfDone { first: Box<Error>, left: Vec<Error> },
+
     /// An action failed, and so did the attempt to leave no trace of it.
     #[error("{first}; and when cleaning up: {second}")]
     Twice {
@@ -72,8 +76,13 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Call { errno, .. } => Some(*errno),
-            Self::Twice { first, .. } => first.errno(),
+            Self::Twice { first, .. } | Self::HalfDone { first, .. } => first.errno(),
             _ => None,
         }
     }
+}
+
+fn list(errors: &[Error]) -> String {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }

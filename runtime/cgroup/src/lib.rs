@@ -21,10 +21,12 @@ mod make;
 mod path;
 mod plan;
 mod remove;
+mod update;
 
 pub use entry::Entry;
 pub use error::{Error, Refusal};
 pub use layout::{Hierarchy, Kind, Layout};
 pub use make::Cgroup;
 pub use path::CgroupPath;
-pub use plan::{Dir, Enable, Inherit, Missing, Plan, Write, plan, update};
+pub use plan::{Dir, Enable, Inherit, Missing, Plan, Write, plan};
+pub use update::update;

@@ -305,6 +305,10 @@ fn cpuset(writes: &mut Writes, cpu: &LinuxCpu) -> Done {
 /// Zero means unlimited, as engines mean it, although newer texts of the specification read otherwise.
 fn pids(writes: &mut Writes, pids: &LinuxPids) -> Done {
     let json_path = "linux.resources.pids.limit";
+    // Callers of update send it for "as it is".
+    if pids.limit() == 0 && writes.purpose == Purpose::Update {
+        return Ok(());
+    }
     let value = if pids.limit() > 0 {
         pids.limit().to_string()
     } else {

@@ -9,6 +9,7 @@ use sys::Errno;
 use crate::error::Error;
 use crate::file;
 use crate::plan::{Dir, Missing, Plan, Write};
+use crate::update::{Former, Journal};
 
 /// A container's cgroups, one per hierarchy; what a caller records to find them again.
 ///
@@ -63,12 +64,6 @@ impl Cgroup {
         self.set(plan, &parents, is_device_rule)
     }
 
-    /// Sets new limits, as [`crate::update`] plans them.
-    pub fn update(&mut self, plan: &Plan) -> Result<(), Error> {
-        hand_down(plan)?;
-        self.set(plan, &[], |_| true)
-    }
-
     fn fill(&mut self, plan: &Plan, made: &mut Vec<PathBuf>) -> Result<(), Error> {
         for dir in &plan.dirs {
             if !make_path(&dir.path, &dir.mount, made)? {
@@ -108,17 +103,17 @@ impl Cgroup {
                     .iter()
                     .filter(|path| dir.path.starts_with(path) && **path != dir.path)
                 {
-                    write_all(parent, &for_parents, &mut self.warnings)?;
+                    write_all(parent, &for_parents, &mut self.warnings, None)?;
                 }
             }
-            write_all(&dir.path, &writes, &mut self.warnings)?;
+            write_all(&dir.path, &writes, &mut self.warnings, None)?;
         }
         Ok(())
     }
 }
 
 /// Switches cgroup v2 controllers on for the container's cgroup, from the top down.
-fn hand_down(plan: &Plan) -> Result<(), Error> {
+pub(crate) fn hand_down(plan: &Plan) -> Result<(), Error> {
     for enable in &plan.enable {
         let names: Vec<String> = enable
             .controllers
@@ -211,20 +206,26 @@ fn take_over(dir: &Dir, name: &str, given: bool, made: &[PathBuf]) -> Result<(),
     Ok(())
 }
 
-/// Writes the values of one directory in order, each as soon as the kernel can take it.
-fn write_all(dir: &Path, writes: &[&Write], warnings: &mut Vec<String>) -> Result<(), Error> {
+/// Writes the values of one directory in order, each as soon as the kernel can take it; what a journal needs is noted in it.
+pub(crate) fn write_all(
+    dir: &Path,
+    writes: &[&Write],
+    warnings: &mut Vec<String>,
+    mut journal: Option<&mut Journal>,
+) -> Result<(), Error> {
     // A long list of device rules goes into one open file.
     let mut open: Option<(&str, OwnedFd)> = None;
     let mut waiting: Vec<&Write> = Vec::new();
     for write in writes {
-        match put(dir, write, &mut open) {
+        match put(dir, write, &mut open, journal.as_deref_mut()) {
             Ok(()) => warn_if_ignored(dir, write, warnings),
             Err(Errno::EINVAL) if write.retry_after.is_some() => waiting.push(write),
             Err(errno) => tolerate(dir, write, errno, warnings)?,
         }
         let ready = waiting.extract_if(.., |w| w.retry_after.as_ref() == Some(&write.file));
         for write in ready.collect::<Vec<_>>() {
-            put(dir, write, &mut open).or_else(|errno| tolerate(dir, write, errno, warnings))?;
+            put(dir, write, &mut open, journal.as_deref_mut())
+                .or_else(|errno| tolerate(dir, write, errno, warnings))?;
         }
     }
     // What they waited for did not come: it was not needed after all, and the refusal stands.
@@ -237,7 +238,9 @@ fn put<'a>(
     dir: &Path,
     write: &'a Write,
     open: &mut Option<(&'a str, OwnedFd)>,
+    journal: Option<&mut Journal>,
 ) -> file::Result<()> {
+    let former = journal.as_ref().map(|_| Former::read(dir, write));
     if open.as_ref().is_none_or(|(name, _)| *name != write.file) {
         let fd = match (file::open_for_write(&dir.join(&write.file)), &write.missing) {
             (Err(Errno::ENOENT), Missing::Use(other)) => file::open_for_write(&dir.join(other))?,
@@ -245,10 +248,13 @@ fn put<'a>(
         };
         *open = Some((&write.file, fd));
     }
-    match open {
-        Some((_, fd)) => file::write_fd(fd, write.value.as_bytes()),
-        None => Ok(()),
+    if let Some((_, fd)) = open {
+        file::write_fd(fd, write.value.as_bytes())?;
     }
+    if let (Some(journal), Some(former)) = (journal, former) {
+        journal.push(former);
+    }
+    Ok(())
 }
 
 /// A limit that kernels have stopped to serve may still take writes, to no effect.

@@ -152,13 +152,6 @@ pub fn plan(
     Ok(writes.finish(inherit))
 }
 
-/// Plans new limits for existing cgroups; device rules stay as they are.
-pub fn update(dirs: &[Dir], resources: &LinuxResources) -> Result<Plan, Refusal> {
-    let mut writes = Writes::new(dirs, Purpose::Update);
-    limits::collect(&mut writes, resources)?;
-    Ok(writes.finish(Vec::new()))
-}
-
 /// A new cpuset is empty on cgroup v1, and nothing can join an empty one.
 fn inherited(dirs: &[Dir]) -> Vec<Inherit> {
     let cpuset = dirs
@@ -192,7 +185,7 @@ pub(crate) struct Writes<'a> {
 }
 
 impl<'a> Writes<'a> {
-    fn new(dirs: &'a [Dir], purpose: Purpose) -> Self {
+    pub(crate) fn new(dirs: &'a [Dir], purpose: Purpose) -> Self {
         Self {
             dirs,
             purpose,
@@ -272,7 +265,7 @@ impl<'a> Writes<'a> {
         self.needed.insert(controller.to_owned());
     }
 
-    fn finish(mut self, inherit: Vec<Inherit>) -> Plan {
+    pub(crate) fn finish(mut self, inherit: Vec<Inherit>) -> Plan {
         // Stable: the order within a directory is the kernel's or the user's.
         self.list.sort_by_key(|write| write.dir);
         let enable = self

@@ -102,7 +102,7 @@ fn check(json: &str, expected: &[&str]) {
 fn check_update(json: &str, expected: &[&str]) {
     let dirs = limits(&v1(), "{}").expect("no limits").dirs;
     assert_eq!(
-        lines(&update(&dirs, &resources(json)).expect(json)),
+        lines(&update(&dirs, &LinuxResources::default(), &resources(json)).expect(json)),
         expected,
         "{json}"
     );
@@ -174,6 +174,54 @@ fn pids() {
     check(r#"{"pids":{"limit":0}}"#, &["pids.max=max"]);
     check(r#"{"pids":{"limit":-1}}"#, &["pids.max=max"]);
     check(r#"{"pids":{}}"#, &["pids.max=max"]);
+    check_update(r#"{"pids":{"limit":0}}"#, &[]);
+    check_update(r#"{"pids":{"limit":-1}}"#, &["pids.max=max"]);
+}
+
+/// Plans a change of device rules, each list as it stands in a config.json.
+fn change_of_devices(before: &str, after: &str) -> Result<Vec<String>, String> {
+    let dirs = limits(&v1(), "{}").expect("no limits").dirs;
+    let list = |list: &str| resources(&format!(r#"{{"devices":{list}}}"#));
+    let plan = update(&dirs, &list(before), &list(after)).map_err(|e| e.to_string())?;
+    Ok(plan.writes.iter().map(show).collect())
+}
+
+#[test]
+fn changed_device_rules() {
+    let none = r#"[{"allow":false,"access":"rwm"}]"#;
+    let fuse = r#"[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":10,"minor":229,"access":"rwm"}]"#;
+    let read = r#"[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":10,"minor":229,"access":"r"},
+        {"allow":true,"type":"b","major":8,"access":"rm"},{"allow":false,"type":"b","major":8,"access":"m"}]"#;
+    let all = r#"[{"allow":true,"access":"rwm"}]"#;
+    let check = |before: &str, after: &str, expected: &[&str]| {
+        assert_eq!(
+            change_of_devices(before, after).expect(after),
+            expected,
+            "{before} to {after}"
+        );
+    };
+    check(fuse, fuse, &[]);
+    check(
+        none,
+        r#"[{"allow":false,"type":"a","access":"rwm"},{"allow":true,"type":"c","major":1,"minor":3,"access":"r"}]"#,
+        &[],
+    );
+    check(none, "[]", &[]);
+    check(none, fuse, &["devices.allow=c 10:229 rwm"]);
+    check(fuse, none, &["devices.deny=c 10:229 rwm"]);
+    check(
+        fuse,
+        read,
+        &["devices.allow=b 8:* r", "devices.deny=c 10:229 wm"],
+    );
+    check(all, all, &[]);
+    for (before, after) in [(all, fuse), (fuse, all)] {
+        let error = change_of_devices(before, after).expect_err(after);
+        assert!(
+            error.starts_with("linux.resources.devices: a running container"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -38,9 +38,14 @@ fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T> {
         Ok(bytes) => bytes,
         Err(error) => bail!("{}: {}", file.display(), lower(&error)),
     };
+    parse_json(&bytes, &file.display().to_string())
+}
+
+/// Parses JSON from anywhere; `name` says where from.
+pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T> {
     // The path is tracked only when it is needed: tracking doubles the time of a parse that succeeds.
-    serde_json::from_slice(&bytes).or_else(|plain| {
-        let mut json = serde_json::Deserializer::from_slice(&bytes);
+    serde_json::from_slice(bytes).or_else(|plain| {
+        let mut json = serde_json::Deserializer::from_slice(bytes);
         match serde_path_to_error::deserialize::<_, T>(&mut json) {
             Err(error) => {
                 let inner = error.inner().to_string();
@@ -50,13 +55,13 @@ fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T> {
                     .and_then(|rest| rest.split('`').next());
                 let path = error.path().to_string();
                 match (path.as_str(), missing) {
-                    (".", None) => bail!("{}: {inner}", file.display()),
-                    (".", Some(field)) => bail!("{}: {field}: {inner}", file.display()),
-                    (path, None) => bail!("{}: {path}: {inner}", file.display()),
-                    (path, Some(field)) => bail!("{}: {path}.{field}: {inner}", file.display()),
+                    (".", None) => bail!("{name}: {inner}"),
+                    (".", Some(field)) => bail!("{name}: {field}: {inner}"),
+                    (path, None) => bail!("{name}: {path}: {inner}"),
+                    (path, Some(field)) => bail!("{name}: {path}.{field}: {inner}"),
                 }
             }
-            Ok(_) => bail!("{}: {plain}", file.display()),
+            Ok(_) => bail!("{name}: {plain}"),
         }
     })
 }

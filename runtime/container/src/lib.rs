@@ -14,6 +14,7 @@ pub mod id;
 pub mod launch;
 pub mod notify;
 pub mod plan;
+pub mod resources;
 pub mod state;
 pub mod text;
 pub mod timing;

@@ -21,8 +21,8 @@ fn check(name: &str, resources: &str, expected: &[(&str, &str, &str)]) -> Option
 fn check_update(case: &mut Case, resources: &str, expected: &[(&str, &str, &str)]) {
     let parsed =
         serde_json::from_str(resources).unwrap_or_else(|error| panic!("{resources}: {error}"));
-    let plan =
-        update(&case.cgroup.dirs, &parsed).unwrap_or_else(|error| panic!("{resources}: {error}"));
+    let plan = update(&case.cgroup.dirs, &Default::default(), &parsed)
+        .unwrap_or_else(|error| panic!("{resources}: {error}"));
     case.cgroup
         .update(&plan)
         .unwrap_or_else(|error| panic!("{resources}: {error}"));
@@ -105,7 +105,7 @@ fn memory_in_use_is_not_taken_away() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let resources = serde_json::from_str(r#"{"memory":{"limit":4194304}}"#).expect("plain");
-    let plan = update(&case.cgroup.dirs, &resources).expect("plain");
+    let plan = update(&case.cgroup.dirs, &Default::default(), &resources).expect("plain");
     let error = case
         .cgroup
         .update(&plan)

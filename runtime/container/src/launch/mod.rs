@@ -383,10 +383,9 @@ fn died(child: &Child, cgroup: &CgroupGuard) -> anyhow::Error {
 fn record(request: &Request<'_>, child: &Child, cgroup: &CgroupGuard) -> Result<Record> {
     let identity = Identity::of(child.pid.as_raw()).context("the container's process is gone")?;
     let created = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
-    let base = request.bundle.spec.process().as_ref();
     Ok(Record::new(
         request.plan,
-        base,
+        &request.bundle.spec,
         identity,
         cgroup.cgroup.clone(),
         created,

@@ -27,7 +27,7 @@ use sys::fs::{self, Mode, OFlag};
 pub use process::{Identity, is_alive};
 pub(crate) use record::map_text;
 pub use record::{Intent, OciState, Record, Status};
-pub use reservation::Reservation;
+pub use reservation::{Replacement, Reservation};
 
 use crate::ContainerId;
 use crate::bundle::lower;
@@ -198,6 +198,11 @@ impl StateRoot {
             k: u32::from_le_bytes([raw[4], raw[5], raw[6], raw[7]]),
         };
         Ok(bytes.chunks_exact(8).map(instruction).collect())
+    }
+
+    /// Writes a new record for a container that exists, beside the one that is in force until [`Replacement::commit`].
+    pub fn replace(&self, id: &ContainerId, record: &Record) -> Result<Replacement> {
+        Replacement::write(self.container_dir(id), self.open_dir(id)?, record)
     }
 
     /// Removes all that is kept of a container, its record last: until then `delete` can be repeated.

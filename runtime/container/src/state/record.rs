@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use cgroup::Cgroup;
-use serde::{Deserialize, Serialize};
+use oci_spec::runtime::{LinuxResources, Spec};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Identity;
 use crate::plan::{Hooks, IdMap, Plan};
@@ -39,6 +40,23 @@ pub struct Record {
     pub base: Option<oci_spec::runtime::Process>,
     /// Those that run after creation.
     pub hooks: Hooks,
+    /// `linux.resources` as they are now: `update` changes them.
+    #[serde(
+        default,
+        serialize_with = "in_order",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub resources: Option<LinuxResources>,
+}
+
+/// Writes maps by name, so that the same container has the same record.
+fn in_order<S: Serializer>(
+    resources: &Option<LinuxResources>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut value = serde_json::to_value(resources).map_err(serde::ser::Error::custom)?;
+    value.sort_all_objects();
+    value.serialize(serializer)
 }
 
 /// What is written down before anything is made.
@@ -141,7 +159,7 @@ impl Record {
     #[must_use]
     pub fn new(
         plan: &Plan,
-        base: Option<&oci_spec::runtime::Process>,
+        spec: &Spec,
         process: Identity,
         cgroup: Option<Cgroup>,
         created: String,
@@ -165,12 +183,16 @@ impl Record {
                 .and_then(|process| process.seccomp.as_ref())
                 .map(|filter| filter.flags),
             new_keyring: plan.new_keyring,
-            base: base.cloned(),
+            base: spec.process().clone(),
             hooks: Hooks {
                 poststart: plan.hooks.poststart.clone(),
                 poststop: plan.hooks.poststop.clone(),
                 ..Hooks::default()
             },
+            resources: spec
+                .linux()
+                .as_ref()
+                .and_then(|linux| linux.resources().clone()),
         }
     }
 

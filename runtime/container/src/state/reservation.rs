@@ -14,6 +14,38 @@ use crate::text;
 /// The record before its container exists.
 const NEW: &str = "state.json.new";
 
+/// A new record beside the one of a container that exists; dropping it leaves the old one in force.
+#[derive(Debug)]
+pub struct Replacement {
+    path: PathBuf,
+    dir: OwnedFd,
+    put: bool,
+}
+
+impl Replacement {
+    pub(super) fn write(path: PathBuf, dir: OwnedFd, record: &Record) -> Result<Self> {
+        let bytes = serde_json::to_vec(record).context("write the record as JSON")?;
+        write(&dir, &path, NEW, &bytes)?;
+        let put = false;
+        Ok(Self { path, dir, put })
+    }
+
+    /// Puts the new record in force.
+    pub fn commit(mut self) -> Result<()> {
+        self.put = true;
+        put_in_place(&self.dir)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.put {
+            // The error that brought us here is the one to report; the next replacement writes over it.
+            drop(std::fs::remove_file(self.path.join(NEW)));
+        }
+    }
+}
+
 /// A directory that is removed again unless the creation ends well.
 #[derive(Debug)]
 pub struct Reservation {
@@ -45,10 +77,8 @@ impl Reservation {
             dir,
             keep: false,
         };
-        reservation.write(
-            INTENT,
-            &serde_json::to_vec(intent).context("write the intent as JSON")?,
-        )?;
+        let bytes = serde_json::to_vec(intent).context("write the intent as JSON")?;
+        write(&reservation.dir, &reservation.path, INTENT, &bytes)?;
         Ok(reservation)
     }
 
@@ -64,35 +94,34 @@ impl Reservation {
 
     /// Writes the record beside its place.
     pub fn write_record(&self, record: &Record) -> Result<()> {
-        self.write(
-            NEW,
-            &serde_json::to_vec(record).context("write the record as JSON")?,
-        )
+        let bytes = serde_json::to_vec(record).context("write the record as JSON")?;
+        write(&self.dir, &self.path, NEW, &bytes)
     }
 
     /// Puts the record in place: from here on the container exists.
     pub fn commit(&self) -> Result<()> {
-        fs::renameat(&self.dir, NEW, &self.dir, STATE).context("put state.json in place")
+        put_in_place(&self.dir)
     }
 
     /// Keeps the directory: the container lives.
     pub fn keep(mut self) {
         self.keep = true;
     }
+}
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let file = || self.path.join(name).display().to_string();
-        let flags = OFlag::O_WRONLY
-            | OFlag::O_CREAT
-            | OFlag::O_TRUNC
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_CLOEXEC;
-        let fd = fs::openat(&self.dir, name, flags, Mode::from_bits_truncate(0o600))
-            .with_context(|| format!("create {}", file()))?;
-        std::fs::File::from(fd)
-            .write_all(bytes)
-            .map_err(|error| anyhow::anyhow!("write {}: {}", file(), crate::bundle::lower(&error)))
-    }
+fn write(dir: &OwnedFd, path: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let file = || path.join(name).display().to_string();
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let fd = fs::openat(dir, name, flags, Mode::from_bits_truncate(0o600))
+        .with_context(|| format!("create {}", file()))?;
+    std::fs::File::from(fd)
+        .write_all(bytes)
+        .map_err(|error| anyhow::anyhow!("write {}: {}", file(), crate::bundle::lower(&error)))
+}
+
+fn put_in_place(dir: &OwnedFd) -> Result<()> {
+    fs::renameat(dir, NEW, dir, STATE).context("put state.json in place")
 }
 
 impl Drop for Reservation {

@@ -6,6 +6,7 @@ mod list;
 mod pause;
 mod ps;
 mod start;
+mod update;
 
 pub use delete::{delete, discard};
 pub use kill::{kill, signal};
@@ -13,6 +14,7 @@ pub use list::{list, state};
 pub use pause::{pause, resume};
 pub use ps::{processes, table};
 pub use start::{poststart, start};
+pub use update::update;
 
 use std::os::fd::OwnedFd;
 

@@ -15,6 +15,7 @@ mod spec;
 mod start;
 mod state;
 mod timings;
+mod update;
 
 use std::ffi::OsString;
 
@@ -137,6 +138,7 @@ pub(crate) const TABLE: &[Entry] = &[
     },
     entry("pause", "freeze all processes of a container", pause::pause),
     entry("resume", "let frozen processes go on", pause::resume),
+    entry("update", "change the limits of a container", update::update),
     entry(
         "plan",
         "print what would be done for a bundle, and do nothing",
