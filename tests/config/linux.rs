@@ -169,3 +169,15 @@ fn annotations_of_other_platforms_are_ignored() {
         "ran",
     );
 }
+
+#[test]
+fn a_path_that_cannot_be_covered_is_named_by_its_field() {
+    let env = Env::new();
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let mut bundle = env.bundle();
+        bundle.config["linux"][field] = json!(["/etc", "/proc/self/exe"]);
+        bundle.args(&["true"]);
+        let wants = ["/proc/self/exe", &format!("linux.{field}[1]"), "symlinks"];
+        env.run(&bundle).refused(1, &wants);
+    }
+}

@@ -1,7 +1,9 @@
 //! What each field of config.json does, as a container and its host see it.
 
 mod cgroup;
+mod idmap;
 mod linux;
+mod mount_options;
 mod mounts;
 mod namespaces;
 mod process;

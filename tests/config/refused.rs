@@ -7,39 +7,11 @@ use serde_json::{Value, json};
 #[expect(clippy::too_many_lines, reason = "table")]
 fn later() -> Vec<(&'static str, Value, &'static str, Vec<Value>)> {
     let (null, empty) = (Value::Null, json!({}));
-    let mapping = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-    let tmpfs = |options: &[&str]| json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": options});
-    let idmapped = json!({"destination": "/data", "type": "bind", "source": "/tmp", "options": ["bind"], "uidMappings": mapping, "gidMappings": mapping});
     let notify = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]});
     let listener = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/listener"});
     let no_listener =
         json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "", "listenerMetadata": ""});
     vec![
-        ("/mounts/-", idmapped, "mounts[7].uidMappings", vec![]),
-        (
-            "/mounts/-",
-            tmpfs(&["bind", "idmap"]),
-            "mounts[7].options",
-            vec![],
-        ),
-        (
-            "/mounts/-",
-            tmpfs(&["bind", "ridmap"]),
-            "mounts[7].options",
-            vec![],
-        ),
-        (
-            "/mounts/-",
-            tmpfs(&["rbind", "rro"]),
-            "mounts[7].options",
-            vec![],
-        ),
-        (
-            "/mounts/-",
-            tmpfs(&["rbind", "rnosuid"]),
-            "mounts[7].options",
-            vec![],
-        ),
         (
             "/linux/timeOffsets",
             json!({"monotonic": {"secs": 5, "nanosecs": 0}}),

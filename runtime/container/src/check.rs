@@ -10,6 +10,7 @@ use sys::mount::{Attr, Extent, Propagation};
 use sys::process::Namespaces;
 
 use crate::host::NAMESPACE_FILES;
+use crate::idmap::{self, Users};
 use crate::plan::{Device, DeviceKind, Hook, Join, Mount, MountKind, Plan, Refusal, Symlinks};
 
 /// Descriptors of everything on the host that the plan uses. Mounts in it are detached copies: what a path leads to cannot
@@ -22,6 +23,7 @@ pub struct Opened {
     /// One for each device of the plan that is bound.
     pub devices: Vec<Option<OwnedFd>>,
     pub joins: Vec<(Namespaces, OwnedFd)>,
+    pub users: Users,
     /// The host's `/dev/null`, for masking files.
     pub null: Option<OwnedFd>,
 }
@@ -60,20 +62,20 @@ pub fn open(plan: &Plan) -> Result<Opened, Refusal> {
     ] {
         list.iter().try_for_each(executable)?;
     }
-    let base = base(plan);
+    let joins: Vec<_> = plan
+        .namespaces
+        .join
+        .iter()
+        .map(|join| joined(join, plan))
+        .collect::<Result<_, _>>()?;
+    let user = joins.iter().find(|(kind, _)| *kind == Namespaces::USER);
+    let users = Users::open(&plan.mounts, user.map(|(_, fd)| fd.as_fd()))?;
+    let terms = Terms::of(plan, &users);
     Ok(Opened {
-        joins: plan
-            .namespaces
-            .join
-            .iter()
-            .map(|join| joined(join, plan))
-            .collect::<Result<_, _>>()?,
+        joins,
         root: root(&plan.root.path)?,
-        sources: plan
-            .mounts
-            .iter()
-            .map(|mount| source(mount, base))
-            .collect::<Result<_, _>>()?,
+        sources: sources(&plan.mounts, terms)?,
+        users,
         devices: plan.devices.iter().map(device).collect::<Result<_, _>>()?,
         null: if plan.masked_paths.is_empty() {
             None
@@ -83,14 +85,35 @@ pub fn open(plan: &Plan) -> Result<Opened, Refusal> {
     })
 }
 
-/// Returns the propagation that mounts have unless they ask for another.
-pub(crate) fn base(plan: &Plan) -> Propagation {
-    match plan.root.propagation {
-        None => Propagation::Slave,
-        // For the root itself; its mounts must stay copyable.
-        Some((Propagation::Unbindable, _)) => Propagation::Private,
-        Some((propagation, _)) => propagation,
+/// What holds for all mounts of a container.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    /// The propagation that mounts have unless they ask for another.
+    pub(crate) base: Propagation,
+    pub(crate) users: &'a Users,
+    /// Whether the container has a user namespace of its own, whose root must not take away what the host's mounts have.
+    pub(crate) locks: bool,
+}
+
+impl<'a> Terms<'a> {
+    pub(crate) fn of(plan: &Plan, users: &'a Users) -> Self {
+        let base = match plan.root.propagation {
+            None => Propagation::Slave,
+            // For the root itself; its mounts must stay copyable.
+            Some((Propagation::Unbindable, _)) => Propagation::Private,
+            Some((propagation, _)) => propagation,
+        };
+        Self {
+            base,
+            users,
+            locks: plan.namespaces.has_user(),
+        }
     }
+}
+
+/// Opens the sources of mounts, one for each.
+pub(crate) fn sources(mounts: &[Mount], terms: Terms<'_>) -> Result<Vec<Source>, Refusal> {
+    mounts.iter().map(|mount| source(mount, terms)).collect()
 }
 
 fn refuse<T>(result: sys::Result<T>, at: &str, object: impl Display) -> Result<T, Refusal> {
@@ -214,7 +237,7 @@ fn is_directory(fd: &OwnedFd, at: &str, path: &Path) -> Result<bool, Refusal> {
     Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
 }
 
-fn source(mount: &Mount, base: Propagation) -> Result<Source, Refusal> {
+fn source(mount: &Mount, terms: Terms<'_>) -> Result<Source, Refusal> {
     let MountKind::Bind {
         source,
         extent,
@@ -233,7 +256,11 @@ fn source(mount: &Mount, base: Propagation) -> Result<Source, Refusal> {
         }
     }
     let tree = refuse(copy(source, *extent, *symlinks), &at, source.display())?;
-    refuse(attributes(&tree, mount, base), &at, source.display())?;
+    refuse(attributes(&tree, mount, terms), &at, source.display())?;
+    terms
+        .users
+        .map(&tree, mount)
+        .map_err(|errno| idmap::refusal(mount, source, errno))?;
     let directory = is_directory(&tree, &at, source)?;
     if mount.target == Path::new("/proc")
         && refuse(fs::fstatfs(&tree), &at, source.display())?.filesystem_type()
@@ -264,9 +291,9 @@ pub(crate) fn copy(source: &Path, extent: Extent, symlinks: Symlinks) -> sys::Re
 }
 
 /// Sets what the mount asks for, on the copy: the host's mount keeps its attributes and its peers.
-pub(crate) fn attributes(tree: &OwnedFd, mount: &Mount, base: Propagation) -> sys::Result<()> {
+pub(crate) fn attributes(tree: &OwnedFd, mount: &Mount, terms: Terms<'_>) -> sys::Result<()> {
     // A shared base keeps the peers: that is what `rshared` volumes of a `shared` root are for.
-    let base = (base != Propagation::Shared).then_some(base);
+    let base = (terms.base != Propagation::Shared).then_some(terms.base);
     let set = |extent, set, clear, propagation| {
         sys::mount::set_attr(tree, extent, set, clear, propagation)
     };
@@ -274,11 +301,13 @@ pub(crate) fn attributes(tree: &OwnedFd, mount: &Mount, base: Propagation) -> sy
     if let Some((propagation, extent)) = mount.propagation {
         set(extent, Attr::empty(), Attr::empty(), Some(propagation))?;
     }
-    if mount.set.is_empty() && mount.clear.is_empty() {
-        Ok(())
-    } else {
-        set(Extent::One, mount.set, mount.clear, None)
+    if !(mount.set | mount.clear).is_empty() {
+        set(Extent::One, mount.set, mount.clear, None)?;
     }
+    if !(mount.set_tree | mount.clear_tree).is_empty() {
+        set(Extent::Tree, mount.set_tree, mount.clear_tree, None)?;
+    }
+    Ok(())
 }
 
 fn device(device: &Device) -> Result<Option<OwnedFd>, Refusal> {

@@ -11,6 +11,7 @@ pub mod exec;
 pub mod foreground;
 pub mod host;
 pub mod id;
+mod idmap;
 pub mod launch;
 pub mod notify;
 pub mod plan;

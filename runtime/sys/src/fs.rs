@@ -70,6 +70,35 @@ pub fn open_path<P: ?Sized + NixPath>(path: &P) -> Result<OwnedFd> {
     open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }
 
+/// Returns the id of the mount that a descriptor lies on, as mountinfo has it (statx(2), Linux 5.8).
+pub fn mount_id(fd: impl AsFd) -> Result<u64> {
+    let stat = statx(fd, libc::STATX_MNT_ID)?;
+    if stat.stx_mask & libc::STATX_MNT_ID == 0 {
+        return Err(Errno::ENOSYS);
+    }
+    Ok(stat.stx_mnt_id)
+}
+
+/// Tells whether a descriptor is the root of a mount (statx(2), Linux 5.8).
+pub fn is_mount_root(fd: impl AsFd) -> Result<bool> {
+    let root = libc::STATX_ATTR_MOUNT_ROOT.cast_unsigned();
+    let stat = statx(fd, 0)?;
+    if stat.stx_attributes_mask & u64::from(root) == 0 {
+        return Err(Errno::ENOSYS);
+    }
+    Ok(stat.stx_attributes & u64::from(root) != 0)
+}
+
+fn statx(fd: impl AsFd, mask: libc::c_uint) -> Result<libc::statx> {
+    // SAFETY: an all-zero statx is a valid value of this plain C structure.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    let (raw, empty) = (fd.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH);
+    // SAFETY: the kernel writes one statx, which lives across the call; the path is a static empty string.
+    let done = unsafe { libc::statx(raw, c"".as_ptr(), empty, mask, &raw mut stat) };
+    check(done.into())?;
+    Ok(stat)
+}
+
 /// Returns the target of a symlink given by an `O_PATH | O_NOFOLLOW` descriptor.
 pub fn read_link_fd(fd: impl AsFd) -> Result<std::ffi::OsString> {
     readlinkat(fd, "")

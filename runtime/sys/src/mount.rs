@@ -18,6 +18,7 @@ const FSOPEN_CLOEXEC: libc::c_uint = 1;
 const FSMOUNT_CLOEXEC: libc::c_uint = 1;
 const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 0x04;
 const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const FSCONFIG_SET_FLAG: libc::c_uint = 0;
 const FSCONFIG_SET_STRING: libc::c_uint = 1;
 const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
@@ -137,6 +138,22 @@ pub fn set_attr(
         propagation: propagation.map_or(0, |p| p.flag().bits()),
         userns_fd: 0,
     };
+    setattr(mount, extent, &attr)
+}
+
+/// Shows the files of a mount with the owners that a user namespace's maps give them (Linux 5.12); the mount must not have been
+/// attached anywhere yet. `EINVAL`: the file system cannot do it; `EPERM`: it is mapped already, or not ours.
+pub fn idmap(mount: impl AsFd, extent: Extent, user_namespace: impl AsFd) -> Result<()> {
+    let fd = user_namespace.as_fd().as_raw_fd();
+    let attr = MountAttr {
+        attr_set: MOUNT_ATTR_IDMAP,
+        userns_fd: u64::try_from(fd).map_err(|_| Errno::EBADF)?,
+        ..MountAttr::default()
+    };
+    setattr(mount, extent, &attr)
+}
+
+fn setattr(mount: impl AsFd, extent: Extent, attr: &MountAttr) -> Result<()> {
     let flags = AT_EMPTY_PATH
         | if extent == Extent::Tree {
             AT_RECURSIVE
@@ -151,7 +168,7 @@ pub fn set_attr(
             fd,
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size,
         )
     })?;

@@ -19,7 +19,7 @@ use super::rootfs;
 use super::tree::Tree;
 use super::{Console, Start, hooks, privileges};
 use super::{cover, dev, mounts};
-use crate::check::{Opened, Source};
+use crate::check::{Opened, Source, Terms};
 use crate::plan::{Plan, Process};
 use crate::state::OciState;
 use crate::timing::{Phase, Timing};
@@ -79,6 +79,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     keep.extend(opened.null.iter().map(AsFd::as_fd));
     keep.extend(opened.devices.iter().flatten().map(AsFd::as_fd));
     keep.extend(opened.sources.iter().filter_map(Source::fd));
+    keep.extend(opened.users.fds());
     keep.extend(console.fd().into_iter().chain(start.fd()));
     close_others(&keep, plan.preserve_fds)?;
     timing.child(Phase::Close);
@@ -86,12 +87,14 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         root,
         sources,
         devices,
+        users,
         null,
         ..
     } = opened;
+    let terms = Terms::of(plan, &users);
     // Before the ids change: the paths of the host are still reached as its root.
-    let sources = if plan.namespaces.has_user() {
-        mounts::locked(plan, sources)?
+    let sources = if terms.locks {
+        mounts::locked(&plan.mounts, sources, terms, channel)?
     } else {
         sources
     };
@@ -134,7 +137,8 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         rootfs::detached_root(root)
     };
     timing.child(Phase::Root);
-    mounts::make(plan, sources, &tree, timing)?;
+    mounts::make(&plan.mounts, sources, (&tree, terms), timing)?;
+    drop(users);
     dev::make(plan, devices, &tree)?;
     timing.child(Phase::Dev);
     if let Some(process) = &plan.process {

@@ -14,17 +14,29 @@ type Result<T> = std::result::Result<T, Failure>;
 
 /// Makes paths read-only; one that is not there needs no protection.
 pub(super) fn read_only(paths: &[PathBuf], tree: &Tree) -> Result<()> {
-    for path in paths {
+    for (index, path) in paths.iter().enumerate() {
+        let object = || format!("{} (linux.readonlyPaths[{index}])", path.display());
         let target = match tree.open(path, Inside::Root) {
             Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
-            other => other.at(Step::ReadOnly, path.display())?,
+            other => found(other, Step::ReadOnly, &object())?,
         };
-        let copy = clone_tree(&target, "", Extent::Tree).at(Step::ReadOnly, path.display())?;
+        let copy = clone_tree(&target, "", Extent::Tree).at(Step::ReadOnly, object())?;
         set_attr(&copy, Extent::One, Attr::RDONLY, Attr::empty(), None)
-            .at(Step::ReadOnly, path.display())?;
-        attach(copy, target).at(Step::ReadOnly, path.display())?;
+            .at(Step::ReadOnly, object())?;
+        attach(copy, target).at(Step::ReadOnly, object())?;
     }
     Ok(())
+}
+
+/// Says more about a path than the kernel does where it ends in a link that is none, such as `/proc/self/exe`.
+fn found(opened: sys::Result<OwnedFd>, step: Step, object: &str) -> Result<OwnedFd> {
+    match opened {
+        Err(Errno::ELOOP) => {
+            let why = "leads through too many symlinks, or through one of /proc/PID that names what is open; name the file itself";
+            Err(Failure::new(step, format!("{object}: {why}")))
+        }
+        other => other.at(step, object),
+    }
 }
 
 /// Hides directories under one empty read-only tmpfs and files under the host's `/dev/null` (CVE-2025-31133: not the container's).
@@ -37,19 +49,20 @@ pub(super) fn mask(paths: &[PathBuf], null: Option<OwnedFd>, tree: &Tree) -> Res
         first: None,
         attached: None,
     };
-    for path in paths {
+    for (index, path) in paths.iter().enumerate() {
+        let object = || format!("{} (linux.maskedPaths[{index}])", path.display());
         let target = match tree.open(path, Inside::Root) {
             Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
-            other => other.at(Step::Mask, path.display())?,
+            other => found(other, Step::Mask, &object())?,
         };
-        let stat = fs::fstat(&target).at(Step::Mask, path.display())?;
+        let stat = fs::fstat(&target).at(Step::Mask, object())?;
         if kind(&stat) == SFlag::S_IFDIR {
             if empty.first.is_none() && empty.attached.is_none() {
                 empty.first = Some(empty_directory().at(Step::Mask, "empty directory")?);
             }
-            empty.over(target).at(Step::Mask, path.display())?;
+            empty.over(target).at(Step::Mask, object())?;
         } else {
-            null.over(target).at(Step::Mask, path.display())?;
+            null.over(target).at(Step::Mask, object())?;
         }
     }
     Ok(())

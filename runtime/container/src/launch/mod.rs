@@ -12,6 +12,7 @@ mod cover;
 mod dev;
 pub(crate) mod enter;
 pub(crate) mod hooks;
+mod idmap;
 mod mounts;
 mod privileges;
 mod protocol;
@@ -128,8 +129,12 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     timing.parent(Phase::Cgroups);
     let start = prepare_start(&request, &reservation)?;
 
+    let mapped = idmap::Mapped::of(plan, &opened)?;
     let (parent, newborn) = bear(&mut request, opened, &cgroup, &start)?;
     timing.parent(Phase::Clone);
+    if let Some(mapped) = mapped {
+        mapped.send(plan, newborn.child()?, &parent)?;
+    }
     adopt(plan, newborn.child()?, &parent)?;
     timing.parent(Phase::Adopt);
     // Written while the child is at work, put in place when it is done.

@@ -9,37 +9,39 @@ use sys::mount::{Attr, Extent, NewFs, Propagation, attach, clone_path, set_attr}
 
 use super::copy_up;
 use super::dev::{Parents, link};
+use super::protocol::Channel;
 use super::protocol::{At, Failure, Step};
 use super::tree::{Tree, below};
-use crate::check::{self, Source};
-use crate::plan::{Mount, MountKind, Plan, Setting};
+use crate::check::{self, Source, Terms};
+use crate::plan::{Mount, MountKind, Setting};
 use crate::timing::Timing;
 
 type Result<T> = std::result::Result<T, Failure>;
 
 /// Makes the plan's mounts in their order.
-pub(super) fn make(plan: &Plan, sources: Vec<Source>, tree: &Tree, timing: &Timing) -> Result<()> {
-    for (index, (mount, source)) in plan.mounts.iter().zip(sources).enumerate() {
-        one(mount, source, tree, plan)?;
+pub(super) fn make(
+    mounts: &[Mount],
+    sources: Vec<Source>,
+    (tree, terms): (&Tree, Terms<'_>),
+    timing: &Timing,
+) -> Result<()> {
+    for (index, (mount, source)) in mounts.iter().zip(sources).enumerate() {
+        one(mount, source, tree, terms)?;
         timing.mounted(index);
     }
     Ok(())
 }
 
-fn one(mount: &Mount, source: Source, tree: &Tree, plan: &Plan) -> Result<()> {
+fn one(mount: &Mount, source: Source, tree: &Tree, terms: Terms<'_>) -> Result<()> {
     let object = || format!("{} ({})", mount.target.display(), mount.at);
     match (&mount.kind, source) {
         (MountKind::Bind { .. }, Source::Directory(from)) => {
-            let from = in_order(from, mount, plan);
-            let target = open_target(mount, tree, |path, inside| tree.directory(path, inside))
-                .at(Step::Mount, destination(mount))?;
-            place(&from, &target, mount)
+            let from = in_order(from, mount, terms);
+            place(&from, &directory(mount, tree)?, mount)
         }
         (MountKind::Bind { .. }, Source::File(from)) => {
-            let from = in_order(from, mount, plan);
-            let target = open_target(mount, tree, |path, inside| tree.file(path, inside))
-                .at(Step::Mount, destination(mount))?;
-            place(&from, &target, mount)
+            let from = in_order(from, mount, terms);
+            place(&from, &file(mount, tree)?, mount)
         }
         (MountKind::Bind { .. }, Source::Link(to)) => {
             link(&mut Parents { tree, last: None }, &mount.target, &to).at(Step::Link, object())
@@ -54,16 +56,30 @@ fn one(mount: &Mount, source: Source, tree: &Tree, plan: &Plan) -> Result<()> {
             let target = tree
                 .open(&mount.target, Inside::Root)
                 .at(Step::Mount, destination(mount))?;
-            set_attr(
-                &target,
-                Extent::One,
-                mount.set,
-                mount.clear,
-                mount.propagation.map(|(p, _)| p),
-            )
-            .at(Step::Mount, object())
+            remount(mount, &target).at(Step::Mount, object())
         }
     }
+}
+
+fn remount(mount: &Mount, target: &OwnedFd) -> sys::Result<()> {
+    let propagation = mount.propagation.map(|(propagation, _)| propagation);
+    set_attr(target, Extent::One, mount.set, mount.clear, propagation)?;
+    if (mount.set_tree | mount.clear_tree).is_empty() {
+        return Ok(());
+    }
+    set_attr(target, Extent::Tree, mount.set_tree, mount.clear_tree, None)
+}
+
+/// Opens, or makes, the directory that a mount goes to.
+pub(super) fn directory(mount: &Mount, tree: &Tree) -> Result<OwnedFd> {
+    open_target(mount, tree, |path, inside| tree.directory(path, inside))
+        .at(Step::Mount, destination(mount))
+}
+
+/// Opens, or makes, the file that a mount goes to.
+pub(super) fn file(mount: &Mount, tree: &Tree) -> Result<OwnedFd> {
+    open_target(mount, tree, |path, inside| tree.file(path, inside))
+        .at(Step::Mount, destination(mount))
 }
 
 fn destination(mount: &Mount) -> String {
@@ -93,7 +109,7 @@ fn open_target(
 
 /// Attaches a mount, unless its target turned out, through a symlink, to lie where it could fake procfs (CVE-2019-16884,
 /// CVE-2025-52881): the plan knows the path by name only, this looks at the object.
-fn place(from: &OwnedFd, target: &OwnedFd, mount: &Mount) -> Result<()> {
+pub(super) fn place(from: &OwnedFd, target: &OwnedFd, mount: &Mount) -> Result<()> {
     let object = || format!("{} ({})", mount.target.display(), mount.at);
     let on_proc = fs::fstatfs(target)
         .at(Step::Mount, object())?
@@ -112,6 +128,37 @@ fn place(from: &OwnedFd, target: &OwnedFd, mount: &Mount) -> Result<()> {
 }
 
 fn file_system(mount: &Mount, tree: &Tree) -> Result<()> {
+    let target = mount_point(mount, tree)?;
+    let made = new_file_system(mount, Some(&target))?;
+    place(&made, &target, mount)
+}
+
+/// Opens, or makes, the directory that a new file system goes to.
+pub(super) fn mount_point(mount: &Mount, tree: &Tree) -> Result<OwnedFd> {
+    let MountKind::Fs { fstype, .. } = &mount.kind else {
+        return directory(mount, tree);
+    };
+    // CVE-2023-27561: /proc or /sys as a symlink would leave the place that later steps trust empty.
+    let inside = if matches!(fstype.as_str(), "proc" | "sysfs") {
+        Inside::NoSymlinks
+    } else {
+        Inside::Root
+    };
+    match tree.directory(&mount.target, inside) {
+        Err(Errno::ELOOP | Errno::ENOTDIR) if inside == Inside::NoSymlinks => Err(Failure::new(
+            Step::Mount,
+            format!(
+                "{fstype} on {} ({}): must be a directory of the root, not a symlink",
+                mount.target.display(),
+                mount.at
+            ),
+        )),
+        other => other.at(Step::Mount, destination(mount)),
+    }
+}
+
+/// Makes a file system, attached nowhere yet; a tmpfs takes the permissions of the directory that it will cover.
+pub(super) fn new_file_system(mount: &Mount, target: Option<&OwnedFd>) -> Result<OwnedFd> {
     let MountKind::Fs {
         fstype,
         source,
@@ -119,36 +166,21 @@ fn file_system(mount: &Mount, tree: &Tree) -> Result<()> {
         copy_up,
     } = &mount.kind
     else {
-        return Ok(());
+        return Err(Failure::new(Step::Mount, &mount.at));
     };
     let object = || format!("{fstype} on {} ({})", mount.target.display(), mount.at);
-    // CVE-2023-27561: /proc or /sys as a symlink would leave the place that later steps trust empty.
-    let inside = if matches!(fstype.as_str(), "proc" | "sysfs") {
-        Inside::NoSymlinks
-    } else {
-        Inside::Root
-    };
-    let target = match tree.directory(&mount.target, inside) {
-        Err(Errno::ELOOP | Errno::ENOTDIR) if inside == Inside::NoSymlinks => {
-            return Err(Failure::new(
-                Step::Mount,
-                format!(
-                    "{}: must be a directory of the root, not a symlink",
-                    object()
-                ),
-            ));
-        }
-        other => other.at(Step::Mount, destination(mount))?,
-    };
     let new = NewFs::open(fstype).at(Step::Mount, object())?;
     if let Some(source) = source {
         new.set("source", source).at(Step::Mount, object())?;
     }
     configure(&new, fstype, settings)
         .map_err(|why| Failure::new(Step::Mount, format!("{}: {why}", object())))?;
-    if fstype == "tmpfs" && !settings.iter().any(|setting| setting.key == "mode") {
+    if let Some(target) = target
+        && fstype == "tmpfs"
+        && !settings.iter().any(|setting| setting.key == "mode")
+    {
         // A tmpfs over a directory keeps its permissions (/tmp stays 1777), as runc's users expect.
-        let mode = fs::fstat(&target).at(Step::Mount, object())?.st_mode & 0o7777;
+        let mode = fs::fstat(target).at(Step::Mount, object())?.st_mode & 0o7777;
         new.set("mode", &format!("{mode:o}"))
             .at(Step::Mount, object())?;
     }
@@ -159,11 +191,11 @@ fn file_system(mount: &Mount, tree: &Tree) -> Result<()> {
         Attr::empty()
     };
     let made = new.mount(mount.set - late).at(Step::Mount, object())?;
-    if *copy_up {
-        copy_up::copy(&target, &made).at(Step::Mount, format!("{}: tmpcopyup", object()))?;
+    if let (true, Some(target)) = (*copy_up, target) {
+        copy_up::copy(target, &made).at(Step::Mount, format!("{}: tmpcopyup", object()))?;
     }
     finish(&made, late, mount.propagation).at(Step::Mount, object())?;
-    place(&made, &target, mount)
+    Ok(made)
 }
 
 /// Sets the options of a file system; the error says which one was refused, and why.
@@ -207,7 +239,12 @@ fn finish(
 }
 
 fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
-    let MountKind::Cgroup { hierarchies, links } = &mount.kind else {
+    let MountKind::Cgroup {
+        hierarchies,
+        links,
+        settings,
+    } = &mount.kind
+    else {
         return Ok(());
     };
     let object = || format!("cgroup on {} ({})", mount.target.display(), mount.at);
@@ -216,6 +253,8 @@ fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
         .at(Step::Mount, destination(mount))?;
     let new = NewFs::open("tmpfs").at(Step::Mount, object())?;
     new.set("mode", "755").at(Step::Mount, object())?;
+    configure(&new, "tmpfs", settings)
+        .map_err(|why| Failure::new(Step::Mount, format!("{}: {why}", object())))?;
     let top = new
         .mount(mount.set - Attr::RDONLY)
         .at(Step::Mount, object())?;
@@ -255,15 +294,15 @@ fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
 
 /// Copies a source once more, at its turn: mountinfo is sorted by ids that the kernel counts up, and its readers take that for the
 /// order of the mounts. Where there is a user namespace it was copied before, see [`locked`].
-fn in_order(checked: OwnedFd, mount: &Mount, plan: &Plan) -> OwnedFd {
-    if plan.namespaces.has_user() {
+fn in_order(checked: OwnedFd, mount: &Mount, terms: Terms<'_>) -> OwnedFd {
+    if terms.locks {
         return checked;
     }
-    copy_again(&checked, mount, plan).unwrap_or(checked)
+    copy_again(&checked, mount, terms).unwrap_or(checked)
 }
 
 /// Copies a source from this mount namespace; only the very object that was checked will do.
-fn copy_again(checked: &OwnedFd, mount: &Mount, plan: &Plan) -> sys::Result<OwnedFd> {
+fn copy_again(checked: &OwnedFd, mount: &Mount, terms: Terms<'_>) -> sys::Result<OwnedFd> {
     let MountKind::Bind {
         source,
         extent,
@@ -277,24 +316,36 @@ fn copy_again(checked: &OwnedFd, mount: &Mount, plan: &Plan) -> sys::Result<Owne
     if (was.st_dev, was.st_ino) != (is.st_dev, is.st_ino) {
         return Err(Errno::ESTALE);
     }
-    check::attributes(&copy, mount, check::base(plan))?;
+    check::attributes(&copy, mount, terms)?;
+    terms.users.map(&copy, mount)?;
     Ok(copy)
 }
 
 /// Exchanges the sources for copies from this mount namespace, whose attributes the kernel has locked when the namespace was made
 /// for another user namespace (mount_namespaces(7)): the container's root could otherwise take away the host's `ro` or `nosuid`.
-pub(super) fn locked(plan: &Plan, sources: Vec<Source>) -> Result<Vec<Source>> {
+/// Those whose ids are mapped come from the parent: it takes the host's privileges to map them.
+pub(super) fn locked(
+    mounts: &[Mount],
+    sources: Vec<Source>,
+    terms: Terms<'_>,
+    channel: &Channel,
+) -> Result<Vec<Source>> {
+    let copy = |checked, mount: &Mount| match mount.idmap {
+        None => lock(checked, mount, terms),
+        Some(_) => channel.source(),
+    };
     let exchange = |(mount, source): (&Mount, Source)| match source {
-        Source::Directory(checked) => lock(checked, mount, plan).map(Source::Directory),
-        Source::File(checked) => lock(checked, mount, plan).map(Source::File),
+        Source::Directory(checked) => copy(checked, mount).map(Source::Directory),
+        Source::File(checked) => copy(checked, mount).map(Source::File),
         other => Ok(other),
     };
-    plan.mounts.iter().zip(sources).map(exchange).collect()
+    mounts.iter().zip(sources).map(exchange).collect()
 }
 
-fn lock(checked: OwnedFd, mount: &Mount, plan: &Plan) -> Result<OwnedFd> {
+/// Exchanges one source.
+pub(super) fn lock(checked: OwnedFd, mount: &Mount, terms: Terms<'_>) -> Result<OwnedFd> {
     let source = || format!("{} ({}.source)", mount.target.display(), mount.at);
-    let errno = match copy_again(&checked, mount, plan) {
+    let errno = match copy_again(&checked, mount, terms) {
         Ok(copy) => return Ok(copy),
         Err(errno) => errno,
     };

@@ -1,4 +1,4 @@
-//! What the two halves of a launch say to each other: these two enums are the whole protocol.
+//! What the two halves of a launch say to each other: these two enums, and the mounts that go with them, are the whole protocol.
 //!
 //! Messages travel over a sequenced-packet pair, one packet each: a tag byte and, for a failure, its fields. The end of the
 //! pair is a message too: to the child it means that its parent is gone, and it exits; to the parent it means that the
@@ -31,6 +31,9 @@ pub(crate) enum ToChild {
     /// The container is recorded; it may live on without its parent.
     Go,
 }
+
+/// A mount whose ids are mapped, as the parent sends it to the child before [`ToChild::Mapped`].
+const SOURCE: &[u8] = b"S";
 
 /// The step that failed, the object it was about, and the kernel's reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,6 +200,20 @@ impl Channel {
             ToChild::Go => b'G',
         };
         socket::send(&self.0, &[tag], None)
+    }
+
+    /// Sends the copy of a bind source that the child itself cannot make.
+    pub(crate) fn give_source(&self, source: &OwnedFd) -> sys::Result<()> {
+        socket::send(&self.0, SOURCE, Some(source.as_fd()))
+    }
+
+    /// Waits for the copy of a bind source.
+    pub(crate) fn source(&self) -> Result<OwnedFd, Failure> {
+        let mut buffer = [0; 8];
+        match socket::receive(&self.0, &mut buffer).at(Step::Parent, "socket")? {
+            (SOURCE, Some(source)) => Ok(source),
+            _ => Err(Failure::new(Step::Parent, "is gone")),
+        }
     }
 
     /// Waits for one certain message of the parent; anything else, its death above all, ends the child.

@@ -20,11 +20,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use sys::process::Namespaces;
 
 pub use capabilities::CapabilitySets;
 pub use devices::{Device, DeviceKind, Link};
 pub use hooks::{Hook, Hooks};
-pub use mounts::{Mount, MountKind, Setting, Symlinks};
+pub use mounts::{Idmap, Mapping, Mount, MountKind, Setting, Symlinks};
+pub(crate) use mounts::{Ids, Label, Surroundings};
 pub use namespaces::{IdMap, Join, NamespacePlan};
 pub use process::{Base, Process, Rlimit, Seccomp, Terminal, User};
 pub use refusal::{Lack, Refusal};
@@ -97,14 +99,24 @@ impl Plan {
 
         let namespaces = namespaces::plan(spec, host, &mut lacks)?;
         let cgroup = cgroup_plan(id, bundle, host, options)?;
-        let mounts = mounts::plan(
-            bundle,
+        let linux = spec.linux().as_ref();
+        let label = linux.and_then(|linux| linux.mount_label().as_deref());
+        let label = Label::of(host.selinux, label, spec.annotations().as_ref())?;
+        let ids = namespaces::ids_of(spec)?;
+        let around = Surroundings {
+            dir: &bundle.dir,
             host,
-            &namespaces,
-            cgroup.as_ref(),
-            options,
-            &mut warnings,
-        )?;
+            cgroup: cgroup.as_ref(),
+            label: &label,
+            ids: Ids {
+                own: namespaces.has_user(),
+                joined: namespaces.joins(Namespaces::USER),
+                uid: &ids[0],
+                gid: &ids[1],
+            },
+            cgroup_namespace: namespaces.has(Namespaces::CGROUP),
+        };
+        let mounts = mounts::plan(bundle, &around, options, &mut warnings)?;
         let dev = devices::Dev::of(&mounts);
         let process = match spec.process() {
             Some(process) => {

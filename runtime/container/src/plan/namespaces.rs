@@ -139,7 +139,8 @@ fn id_map(
     at: &str,
     plan: &NamespacePlan,
 ) -> Result<Vec<IdMap>, Refusal> {
-    let maps = maps.map_or(&[][..], Vec::as_slice);
+    let empty = Vec::new();
+    let maps = maps.unwrap_or(&empty);
     let new_user = plan.new.contains(Namespaces::USER);
     match (maps.is_empty(), new_user) {
         (true, true) => {
@@ -158,6 +159,26 @@ fn id_map(
         }
         _ => {}
     }
+    ranges(Some(maps), at)
+}
+
+/// Returns the maps of the configuration; where a user namespace is joined they are not applied, but said to be its own.
+pub(super) fn ids_of(spec: &Spec) -> Result<[Vec<IdMap>; 2], Refusal> {
+    let linux = spec.linux().as_ref();
+    Ok([
+        ranges(
+            linux.and_then(|linux| linux.uid_mappings().as_ref()),
+            "linux.uidMappings",
+        )?,
+        ranges(
+            linux.and_then(|linux| linux.gid_mappings().as_ref()),
+            "linux.gidMappings",
+        )?,
+    ])
+}
+
+/// Parses ranges of ids.
+pub(super) fn ranges(maps: Option<&Vec<LinuxIdMapping>>, at: &str) -> Result<Vec<IdMap>, Refusal> {
     let map = |(index, map): (usize, &LinuxIdMapping)| {
         let (container, host, size) = (map.container_id(), map.host_id(), map.size());
         if size == 0 || container.checked_add(size).is_none() || host.checked_add(size).is_none() {
@@ -172,7 +193,7 @@ fn id_map(
             size,
         })
     };
-    maps.iter().enumerate().map(map).collect()
+    maps.into_iter().flatten().enumerate().map(map).collect()
 }
 
 /// Checks a name that belongs to the UTS namespace.

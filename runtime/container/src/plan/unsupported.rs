@@ -41,17 +41,6 @@ pub(super) fn refuse(spec: &Spec) -> Result<(), Refusal> {
         check("linux.memoryPolicy", linux.memory_policy().is_some())?;
         check("linux.personality", linux.personality().is_some())?;
     }
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        let mapped = |maps: &Option<Vec<_>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
-        check(
-            &format!("mounts[{index}].uidMappings"),
-            mapped(mount.uid_mappings()),
-        )?;
-        check(
-            &format!("mounts[{index}].gidMappings"),
-            mapped(mount.gid_mappings()),
-        )?;
-    }
     spec.process()
         .as_ref()
         .map_or(Ok(()), |process| refuse_process(process, "process"))

@@ -32,7 +32,7 @@ pub(super) fn features(invocation: &Invocation) -> Result<Done, Failure> {
                 "apparmor": {"enabled": true},
                 "selinux": {"enabled": false},
                 "intelRdt": {"enabled": false},
-                "mountExtensions": {"idmap": {"enabled": false}},
+                "mountExtensions": {"idmap": {"enabled": true}},
                 "netDevices": {"enabled": false},
             },
             "annotations": {"io.github.orlop.version": env!("CARGO_PKG_VERSION")},
