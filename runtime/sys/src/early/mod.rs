@@ -1,13 +1,15 @@
 //! Sealing before the program begins.
 //!
 //! A start of the program costs a third of a millisecond before `main`: the C library asks the processor for its features, Rust looks
-//! at its streams and its stack. The verbs that must run from a sealed file (see `exe`) would pay that twice. This is an entry
-//! point that decides it first, with a handful of system calls and nothing else, and goes on to the ordinary `_start`. The
+//! at its streams and its stack. The verbs that must run from a sealed file (see `exe`) would pay that twice, and an exec besides. This is an
+//! entry point that seals first, with a handful of system calls and nothing else, and goes on to the ordinary `_start`. The
 //! release build names it to the linker; without that, or where a call fails, `exe::seal` does the same work from `main`.
 //!
 //! Nothing is set up when this runs: no thread-local storage, no relocated `memcpy`, no stack guard. Hence bytes are compared one by one,
 //! through volatile reads, so that no loop becomes a call into the C library.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+mod exchange;
 
 use std::arch::{asm, global_asm};
 use std::mem::MaybeUninit;
@@ -17,6 +19,7 @@ use std::mem::MaybeUninit;
 const SEALED: &[u8] = b"create\0run\0exec\0restore\0";
 const EXE: &[u8] = b"/proc/self/exe\0";
 const EMPTY: &[u8] = b"\0";
+const AT_FDCWD: usize = (-100_isize).cast_unsigned();
 
 global_asm!(
     ".globl orlop_entry",
@@ -74,13 +77,13 @@ unsafe fn is_sealed_verb(word: *const u8) -> bool {
     false
 }
 
-/// Runs the program again from a read-only mount of its file, unless it runs from one; returns if that cannot be had.
+/// Puts a read-only mount of the program's file under the running program, unless it runs from one; where the kernel does not take
+/// that, runs the program again from it; returns if neither can be had.
 ///
 /// # Safety
 ///
-/// `args` and `env` are null-terminated arrays of NUL-terminated strings.
+/// `args` and `env` are what the kernel has put on the stack.
 unsafe fn seal(args: *const *const u8, env: *const *const u8) {
-    const AT_FDCWD: usize = (-100_isize).cast_unsigned();
     const AT_EMPTY_PATH: usize = 0x1000;
     const OPEN_TREE_CLONE_CLOEXEC: usize = 0x8_0001;
     const O_PATH_CLOEXEC: usize = 0x28_0000;
@@ -123,17 +126,15 @@ unsafe fn seal(args: *const *const u8, env: *const *const u8) {
             read_only.as_ptr().addr(),
             size_of_val(&read_only),
         ];
-        if syscall(libc::SYS_mount_setattr, attr) == 0 {
-            syscall(
-                libc::SYS_execveat,
-                [
-                    tree,
-                    EMPTY.as_ptr().addr(),
-                    args.addr(),
-                    env.addr(),
-                    AT_EMPTY_PATH,
-                ],
-            );
+        if syscall(libc::SYS_mount_setattr, attr) == 0 && !exchange::exchange(tree, args, env) {
+            let again = [
+                tree,
+                EMPTY.as_ptr().addr(),
+                args.addr(),
+                env.addr(),
+                AT_EMPTY_PATH,
+            ];
+            syscall(libc::SYS_execveat, again);
         }
         syscall(libc::SYS_close, [tree, 0, 0, 0, 0]);
     }
@@ -142,18 +143,21 @@ unsafe fn seal(args: *const *const u8, env: *const *const u8) {
 /// # Safety
 ///
 /// The arguments are what the system call expects.
-unsafe fn syscall(number: libc::c_long, args: [usize; 5]) -> isize {
+unsafe fn syscall<const N: usize>(number: libc::c_long, args: [usize; N]) -> isize {
+    // Calls with fewer arguments do not look at the others.
+    let arg = |index: usize| if index < N { args[index] } else { 0 };
     let result: isize;
     // SAFETY: the kernel's calling convention; it keeps all registers but rax, rcx and r11.
     unsafe {
         asm!(
             "syscall",
             inlateout("rax") number => result,
-            in("rdi") args[0],
-            in("rsi") args[1],
-            in("rdx") args[2],
-            in("r10") args[3],
-            in("r8") args[4],
+            in("rdi") arg(0),
+            in("rsi") arg(1),
+            in("rdx") arg(2),
+            in("r10") arg(3),
+            in("r8") arg(4),
+            in("r9") arg(5),
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),
