@@ -3,6 +3,7 @@
 mod config;
 mod host;
 mod resources;
+mod scheduling;
 
 use orlop_tests::{Bundle, Env, orlop};
 

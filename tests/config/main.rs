@@ -8,6 +8,7 @@ mod mounts;
 mod namespaces;
 mod process;
 mod refused;
+mod scheduling;
 mod seccomp;
 
 use orlop_tests::{Bundle, Env};

@@ -31,18 +31,6 @@ fn later() -> Vec<(&'static str, Value, &'static str, Vec<Value>)> {
             vec![null.clone(), empty.clone()],
         ),
         (
-            "/linux/memoryPolicy",
-            json!({"mode": "MPOL_BIND", "nodes": "0"}),
-            "linux.memoryPolicy",
-            vec![null.clone()],
-        ),
-        (
-            "/linux/personality",
-            json!({"domain": "LINUX32"}),
-            "linux.personality",
-            vec![null.clone()],
-        ),
-        (
             "/linux/resources/rdma",
             json!({"mlx5_1": {"hcaHandles": 3}}),
             "linux.resources.rdma",
@@ -59,24 +47,6 @@ fn later() -> Vec<(&'static str, Value, &'static str, Vec<Value>)> {
             listener,
             "linux.seccomp.listenerPath",
             vec![no_listener],
-        ),
-        (
-            "/process/scheduler",
-            json!({"policy": "SCHED_BATCH", "nice": 5}),
-            "process.scheduler",
-            vec![null.clone()],
-        ),
-        (
-            "/process/ioPriority",
-            json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
-            "process.ioPriority",
-            vec![null.clone()],
-        ),
-        (
-            "/process/execCPUAffinity",
-            json!({"initial": "0"}),
-            "process.execCPUAffinity",
-            vec![null.clone(), empty.clone()],
         ),
         (
             "/process/selinuxLabel",
@@ -96,6 +66,16 @@ fn later() -> Vec<(&'static str, Value, &'static str, Vec<Value>)> {
             "",
             vec![null.clone(), json!("")],
         ),
+        (
+            "/process/execCPUAffinity",
+            null.clone(),
+            "",
+            vec![null.clone(), empty.clone(), json!({"initial": ""})],
+        ),
+        ("/linux/memoryPolicy", null.clone(), "", vec![null.clone()]),
+        ("/linux/personality", null.clone(), "", vec![null.clone()]),
+        ("/process/scheduler", null.clone(), "", vec![null.clone()]),
+        ("/process/ioPriority", null.clone(), "", vec![null.clone()]),
         ("/linux/seccomp", null.clone(), "", vec![null.clone()]),
         ("/hooks", null.clone(), "", vec![null, empty]),
     ]

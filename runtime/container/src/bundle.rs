@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
+use crate::spelling;
+
 /// A bundle as it was read, before anything is decided.
 #[derive(Debug)]
 pub struct Bundle {
@@ -45,23 +47,32 @@ fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T> {
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T> {
     // The path is tracked only when it is needed: tracking doubles the time of a parse that succeeds.
     serde_json::from_slice(bytes).or_else(|plain| {
-        let mut json = serde_json::Deserializer::from_slice(bytes);
-        match serde_path_to_error::deserialize::<_, T>(&mut json) {
-            Err(error) => {
-                let inner = error.inner().to_string();
-                // A field that is missing is not on the way to itself.
-                let missing = inner
-                    .strip_prefix("missing field `")
-                    .and_then(|rest| rest.split('`').next());
-                let path = error.path().to_string();
-                match (path.as_str(), missing) {
-                    (".", None) => bail!("{name}: {inner}"),
-                    (".", Some(field)) => bail!("{name}: {field}: {inner}"),
-                    (path, None) => bail!("{name}: {path}: {inner}"),
-                    (path, Some(field)) => bail!("{name}: {path}.{field}: {inner}"),
-                }
-            }
-            Ok(_) => bail!("{name}: {plain}"),
+        if let Ok(mut value) = serde_json::from_slice(bytes)
+            && spelling::translate(&mut value)
+        {
+            return tracked(value, name);
+        }
+        tracked::<T, _>(&mut serde_json::Deserializer::from_slice(bytes), name)?;
+        bail!("{name}: {plain}")
+    })
+}
+
+fn tracked<'de, T: DeserializeOwned, D>(json: D, name: &str) -> Result<T>
+where
+    D: serde::Deserializer<'de, Error = serde_json::Error>,
+{
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let inner = error.inner().to_string();
+        // A field that is missing is not on the way to itself.
+        let missing = inner
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.split('`').next());
+        let path = error.path().to_string();
+        match (path.as_str(), missing) {
+            (".", None) => anyhow::anyhow!("{name}: {inner}"),
+            (".", Some(field)) => anyhow::anyhow!("{name}: {field}: {inner}"),
+            (path, None) => anyhow::anyhow!("{name}: {path}: {inner}"),
+            (path, Some(field)) => anyhow::anyhow!("{name}: {path}.{field}: {inner}"),
         }
     })
 }

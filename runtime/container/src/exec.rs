@@ -9,7 +9,7 @@ use sys::process::{Child, Namespaces};
 
 use crate::launch::enter::{Request, enter};
 use crate::launch::{Console, write_pid_file};
-use crate::plan::{self, Base, Process, Seccomp};
+use crate::plan::{self, Base, Common, Process, Seccomp};
 use crate::state::{Record, StateRoot, Status};
 use crate::{ContainerId, Host, text, verbs};
 
@@ -127,6 +127,10 @@ fn plan(exec: &Exec<'_>, record: &Record, warnings: &mut Vec<String>) -> Result<
         host: &host,
         user_namespace,
         seccomp,
+        common: Common {
+            memory_policy: record.memory_policy.as_ref(),
+            personality: record.personality.as_ref(),
+        },
         extra_env: Vec::new(),
     };
     plan::process(&process, base, warnings)
@@ -148,6 +152,15 @@ fn with_defaults(process: &oci::Process, base: Option<&oci::Process>) -> oci::Pr
         .is_none_or(String::is_empty)
     {
         process.set_apparmor_profile(base.apparmor_profile().clone());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(base.scheduler().clone());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(*base.io_priority());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(base.exec_cpu_affinity().clone());
     }
     if process.rlimits().is_none() {
         process.set_rlimits(base.rlimits().clone());

@@ -16,6 +16,7 @@ pub mod launch;
 pub mod notify;
 pub mod plan;
 pub mod resources;
+mod spelling;
 pub mod state;
 pub mod text;
 pub mod timing;

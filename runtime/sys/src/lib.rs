@@ -12,6 +12,7 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod pty;
+pub mod scheduler;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

@@ -17,7 +17,7 @@ use super::console::{self, Pty};
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs;
 use super::tree::Tree;
-use super::{Console, Start, hooks, privileges};
+use super::{Console, Start, hooks, privileges, scheduling};
 use super::{cover, dev, mounts};
 use crate::check::{Opened, Source, Terms};
 use crate::plan::{Plan, Process};
@@ -197,6 +197,14 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
             .at(Step::AppArmor, profile)?;
     }
     drop(proc);
+    if process.scheduling.memory_policy.is_some() {
+        // The limits first, which are written while this process works: nodes that the cgroup does not have are refused, and a later
+        // change of the cgroup's nodes would move those of the policy.
+        channel
+            .tell_parent(&ToParent::Limited)
+            .at(Step::Parent, "socket")?;
+        channel.expect(ToChild::Continue)?;
+    }
     let listeners = [channel.0.as_fd()].into_iter().chain(start.fd());
     let (payload, program) = become_payload(process, plan.preserve_fds, listeners)?;
     timing.child(Phase::Privileges);
@@ -217,6 +225,8 @@ pub(super) fn become_payload<'a>(
     listeners: impl Iterator<Item = BorrowedFd<'a>>,
 ) -> Result<(Payload, PathBuf)> {
     let payload = Payload::prepare(process)?;
+    // Not last, before the filter, which may forbid both calls.
+    scheduling::set_own(process)?;
     // As root, who may enter what the payload's user may not; what root may not enter (a file server's), that user perhaps may.
     let entered = match fs::chdir(&process.cwd) {
         Err(Errno::EACCES | Errno::EPERM) => false,

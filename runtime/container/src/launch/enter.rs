@@ -10,7 +10,7 @@ use super::child::{await_go, become_payload, close_others, join_cgroups, send_ma
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs::private_proc;
 use super::tree::Tree;
-use super::{Console, Newborn, console, privileges};
+use super::{Console, Newborn, console, privileges, scheduling};
 use crate::plan::Process;
 use crate::state::Record;
 
@@ -60,6 +60,12 @@ pub(crate) fn enter(request: &Request<'_>) -> Result<Added> {
         .as_ref()
         .map(cgroup::Cgroup::entry)
         .transpose()?;
+    // Before the clone, which joins the cgroup of version 2: the child is to be there already when it moves.
+    let affinity = &request.process.scheduling.affinity;
+    if let Some(cpus) = &affinity.initial {
+        sys::scheduler::set_affinity(&cpus.words)
+            .with_context(|| format!("process.execCPUAffinity.initial: {cpus}"))?;
+    }
     let kinds = Namespaces::from_bits_truncate(record.namespaces);
     if kinds.contains(Namespaces::PID) {
         // Joined by children only, so the parent does it; it makes no other child afterwards.
@@ -98,11 +104,17 @@ pub(crate) fn enter(request: &Request<'_>) -> Result<Added> {
             anyhow::anyhow!("write {score} to {file}: {}", crate::bundle::lower(&error))
         })?;
     }
+    accompany(request, newborn, parent)
+}
+
+/// Answers the child until it is ready.
+fn accompany(request: &Request<'_>, newborn: Newborn, parent: Channel) -> Result<Added> {
     let mut terminal = None;
     loop {
         match parent.hear_child().context("hear the process")? {
             Some(ToParent::Terminal(master)) => terminal = Some(master),
             Some(ToParent::Ready) => {
+                scheduling::set(request.process, newborn.child()?.pid)?;
                 return Ok(Added {
                     newborn,
                     parent,
@@ -110,7 +122,9 @@ pub(crate) fn enter(request: &Request<'_>) -> Result<Added> {
                 });
             }
             Some(ToParent::Failed(failure)) => bail!(failure),
-            Some(ToParent::Mounted) | None => bail!("the process died before it was ready"),
+            Some(ToParent::Mounted | ToParent::Limited) | None => {
+                bail!("the process died before it was ready")
+            }
         }
     }
 }
@@ -126,6 +140,13 @@ fn added(
     // Before the container can see us: a process of it must not trace us or open our descriptors (CVE-2016-9962).
     process::set_dumpable(false).at(Step::Hide, "")?;
     join_cgroups(cgroups)?;
+    // After that: a cpuset resets what was set before (cpuset(7)).
+    if let Some(cpus) = &process.scheduling.affinity.last {
+        sys::scheduler::set_affinity(&cpus.words).at(
+            Step::Affinity,
+            format!("{cpus} (process.execCPUAffinity.final)"),
+        )?;
+    }
     process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
     process::setsid().at(Step::Session, "")?;
     let mut keep = vec![channel.0.as_fd(), request.init.as_fd()];

@@ -17,6 +17,7 @@ mod mounts;
 mod privileges;
 mod protocol;
 mod rootfs;
+mod scheduling;
 mod tree;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -350,9 +351,16 @@ fn accompany(
                     .context("tell the container that hooks have run")?;
             }
             Some(ToParent::Terminal(master)) => terminal = Some(master),
+            // Its limits are set by now.
+            Some(ToParent::Limited) => parent
+                .tell_child(ToChild::Continue)
+                .context("tell the container that its limits are set")?,
             Some(ToParent::Ready) => {
                 cgroup.restrict_devices(plan)?;
                 request.timing.parent(Phase::Devices);
+                if let Some(process) = &plan.process {
+                    scheduling::set(process, child.pid).context("config.json")?;
+                }
                 return Ok(terminal);
             }
             Some(ToParent::Failed(failure)) => bail!(failed_init(failure)),

@@ -14,6 +14,8 @@ use sys::{Errno, socket};
 pub(crate) enum ToParent {
     /// The mounts are there; hooks that want to see them may run.
     Mounted,
+    /// The next step depends on the limits of the cgroups.
+    Limited,
     /// The master of the payload's terminal, for a parent that keeps it.
     Terminal(OwnedFd),
     /// Everything is there but the last steps; the parent may commit.
@@ -26,7 +28,7 @@ pub(crate) enum ToParent {
 pub(crate) enum ToChild {
     /// The id maps are written.
     Mapped,
-    /// Hooks have run.
+    /// Hooks have run, or the limits are set.
     Continue,
     /// The container is recorded; it may live on without its parent.
     Go,
@@ -80,6 +82,9 @@ steps! {
     Rlimit = "limit",
     User = "user",
     Capabilities = "capabilities",
+    MemoryPolicy = "memory policy",
+    Personality = "personality",
+    Affinity = "processors",
     AppArmor = "apparmor profile",
     Seccomp = "seccomp filter",
     Descriptor = "descriptor",
@@ -167,6 +172,7 @@ impl Channel {
     pub(crate) fn tell_parent(&self, message: &ToParent) -> sys::Result<()> {
         let (tag, rest, fd): (u8, Vec<u8>, Option<BorrowedFd<'_>>) = match message {
             ToParent::Mounted => (b'm', Vec::new(), None),
+            ToParent::Limited => (b'l', Vec::new(), None),
             ToParent::Terminal(master) => (b't', Vec::new(), Some(master.as_fd())),
             ToParent::Ready => (b'r', Vec::new(), None),
             ToParent::Failed(failure) => (b'f', failure.encode(), None),
@@ -185,6 +191,7 @@ impl Channel {
         match (bytes.split_first(), fd) {
             (None, _) => Ok(None),
             (Some((b'm', _)), _) => Ok(Some(ToParent::Mounted)),
+            (Some((b'l', _)), _) => Ok(Some(ToParent::Limited)),
             (Some((b't', _)), Some(fd)) => Ok(Some(ToParent::Terminal(fd))),
             (Some((b'r', _)), _) => Ok(Some(ToParent::Ready)),
             (Some((b'f', rest)), _) => Ok(Some(ToParent::Failed(Failure::decode(rest)))),

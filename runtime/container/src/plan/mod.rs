@@ -9,9 +9,11 @@ mod devices;
 mod hooks;
 mod mounts;
 mod namespaces;
+mod numbers;
 mod process;
 mod refusal;
 mod root;
+mod scheduling;
 mod show;
 mod sysctl;
 mod unsupported;
@@ -28,9 +30,13 @@ pub use hooks::{Hook, Hooks};
 pub use mounts::{Idmap, Mapping, Mount, MountKind, Setting, Symlinks};
 pub(crate) use mounts::{Ids, Label, Surroundings};
 pub use namespaces::{IdMap, Join, NamespacePlan};
+pub use numbers::Numbers;
 pub use process::{Base, Process, Rlimit, Seccomp, Terminal, User};
 pub use refusal::{Lack, Refusal};
 pub use root::Root;
+pub use scheduling::{
+    Affinity, Common, IoPriority, MemoryPolicy, Personality, Scheduler, Scheduling,
+};
 pub use sysctl::Sysctl;
 
 use crate::{Bundle, ContainerId, Host};
@@ -126,6 +132,7 @@ impl Plan {
                     host,
                     user_namespace: namespaces.has_user(),
                     seccomp,
+                    common: Common::of(spec),
                     extra_env: extra_env(options),
                 };
                 Some(process::plan(process, base, &mut lacks, &mut warnings)?)

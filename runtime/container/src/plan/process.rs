@@ -6,6 +6,7 @@ use oci_spec::runtime as oci;
 use serde::Serialize;
 
 use super::capabilities::{self, CapabilitySets};
+use super::scheduling::{self, Common, Scheduling};
 use super::{Lack, Refusal};
 use crate::Host;
 
@@ -21,6 +22,7 @@ pub struct Process {
     pub rlimits: Vec<Rlimit>,
     pub no_new_privileges: bool,
     pub oom_score_adj: Option<i32>,
+    pub scheduling: Scheduling,
     pub apparmor: Option<String>,
     pub seccomp: Option<Seccomp>,
 }
@@ -67,6 +69,8 @@ pub struct Base<'a> {
     pub host: &'a Host,
     pub user_namespace: bool,
     pub seccomp: Option<Seccomp>,
+    /// What all processes of the container have in common.
+    pub common: Common<'a>,
     /// Variables that go behind the configured ones.
     pub extra_env: Vec<String>,
 }
@@ -143,6 +147,7 @@ pub(super) fn plan(
         rlimits: rlimits(process.rlimits().as_ref(), &format!("{at}.rlimits"))?,
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         oom_score_adj: oom_score_adj(process.oom_score_adj(), &format!("{at}.oomScoreAdj"))?,
+        scheduling: scheduling::plan(process, base.common, at)?,
         apparmor: apparmor(process.apparmor_profile().as_ref(), base.host, at, warnings),
         seccomp: base.seccomp,
     })

@@ -1,6 +1,6 @@
 //! Fields of the specification that are not built yet: refused by name, because to ignore one would run something else than was asked for.
 
-use oci_spec::runtime::{ExecCPUAffinity, LinuxIntelRdt, Process, Spec};
+use oci_spec::runtime::{LinuxIntelRdt, Process, Spec};
 
 use super::Refusal;
 
@@ -38,8 +38,6 @@ pub(super) fn refuse(spec: &Spec) -> Result<(), Refusal> {
                 .as_ref()
                 .is_some_and(|rdt| *rdt != LinuxIntelRdt::default()),
         )?;
-        check("linux.memoryPolicy", linux.memory_policy().is_some())?;
-        check("linux.personality", linux.personality().is_some())?;
     }
     spec.process()
         .as_ref()
@@ -47,15 +45,6 @@ pub(super) fn refuse(spec: &Spec) -> Result<(), Refusal> {
 }
 
 pub(super) fn refuse_process(process: &Process, at: &str) -> Result<(), Refusal> {
-    check(&format!("{at}.scheduler"), process.scheduler().is_some())?;
-    check(&format!("{at}.ioPriority"), process.io_priority().is_some())?;
-    check(
-        &format!("{at}.execCPUAffinity"),
-        process
-            .exec_cpu_affinity()
-            .as_ref()
-            .is_some_and(|affinity| *affinity != ExecCPUAffinity::default()),
-    )?;
     check(
         &format!("{at}.selinuxLabel"),
         process

@@ -9,7 +9,7 @@ use oci_spec::runtime::{LinuxResources, Spec};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Identity;
-use crate::plan::{Hooks, IdMap, Plan};
+use crate::plan::{Common, Hooks, IdMap, Plan};
 
 /// The version of our files; a change that old code cannot read raises it.
 const FORMAT: u32 = 1;
@@ -38,6 +38,9 @@ pub struct Record {
     pub new_keyring: bool,
     /// The configured process: `exec` takes its defaults from it.
     pub base: Option<oci_spec::runtime::Process>,
+    /// What every process of the container gets, as configured.
+    pub memory_policy: Option<oci_spec::runtime::LinuxMemoryPolicy>,
+    pub personality: Option<oci_spec::runtime::LinuxPersonality>,
     /// Those that run after creation.
     pub hooks: Hooks,
     /// `linux.resources` as they are now: `update` changes them.
@@ -164,6 +167,7 @@ impl Record {
         cgroup: Option<Cgroup>,
         created: String,
     ) -> Self {
+        let common = Common::of(spec);
         Self {
             orlop: FORMAT,
             id: plan.id.clone(),
@@ -184,6 +188,8 @@ impl Record {
                 .map(|filter| filter.flags),
             new_keyring: plan.new_keyring,
             base: spec.process().clone(),
+            memory_policy: common.memory_policy.cloned(),
+            personality: common.personality.cloned(),
             hooks: Hooks {
                 poststart: plan.hooks.poststart.clone(),
                 poststop: plan.hooks.poststop.clone(),
