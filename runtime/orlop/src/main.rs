@@ -1,5 +1,6 @@
 //! `orlop`: the OCI runtime's command line, as runc's callers know it.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod argv;
 mod command;
@@ -8,12 +9,13 @@ mod log;
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::ExitCode;
 
 use global::Invocation;
 use log::Log;
 
-fn main() -> ExitCode {
+sys::main!(orlop);
+
+fn orlop() -> u8 {
     let line: Vec<OsString> = std::env::args_os().collect();
     let name = called_as(&line);
     let invocation = match Invocation::parse(name, &line) {
@@ -36,8 +38,8 @@ fn main() -> ExitCode {
                 log.warn(warning);
             }
             match done.output {
-                Some(text) if print(&text) == ExitCode::FAILURE => ExitCode::FAILURE,
-                _ => ExitCode::from(done.code),
+                Some(text) => print(&text).max(done.code),
+                None => done.code,
             }
         }
         Err(failure) => {
@@ -59,15 +61,14 @@ fn called_as(line: &[OsString]) -> &'static str {
     }
 }
 
-fn print(text: &str) -> ExitCode {
+fn print(text: &str) -> u8 {
     use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    let mut out = std::io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    u8::from(written.is_err())
 }
 
-fn fail(log: &mut Log, message: &str, code: u8) -> ExitCode {
+fn fail(log: &mut Log, message: &str, code: u8) -> u8 {
     log.error(message);
-    ExitCode::from(code)
+    code
 }

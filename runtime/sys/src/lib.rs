@@ -16,6 +16,7 @@ pub mod scheduler;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod start;
 pub mod timeline;
 
 pub use nix::NixPath;
