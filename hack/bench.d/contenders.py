@@ -17,6 +17,9 @@ def stopwatch(tree, commands):
     return Sample(wall / 1e6, cpu / 1e3, peak, failed, done.stderr.strip())
 
 
+FORCED = "delete --force"
+
+
 class Runtime:
     """An OCI runtime with a state root of its own and one long-running container to exec into."""
 
@@ -30,8 +33,15 @@ class Runtime:
             return [f"{self.command} run {short} bench"]
         if operation == "exec":
             return [f"{self.command} exec {self.long()} /bin/true"]
+        if operation == FORCED:
+            return [f"{self.command} delete --force bench"]
         # Reaped in between: a container has to have stopped before it is deleted.
         return [f"{self.command} create {short} bench", f"{self.command} start bench", "--reap", f"{self.command} delete bench"]
+
+    def prepare(self, operation):
+        """Does what is not to be measured."""
+        if operation == FORCED:
+            subprocess.run(f"{self.command} run --detach --bundle {self.folder}/long bench".split(), check=True, stdin=subprocess.DEVNULL)
 
     def crowd(self, size):
         return [f"{self.command} run --bundle {self.folder}/short bench-{number}" for number in range(size)]
@@ -58,7 +68,12 @@ class Floor:
     def __init__(self, tree, folder, host):
         self.program, self.folder, self.host = tree / "target/release/floor", folder, host
 
+    def prepare(self, operation):
+        pass
+
     def commands(self, operation):
+        if operation == FORCED:
+            return []
         if operation == "exec":
             pid = self.host.pid_file().read_text()
             return [f"{self.program} exec {pid} /bin/true {' '.join(cgroups_of(pid))}"]

@@ -20,8 +20,9 @@ sys.path[:0] = [str(TREE / "integration")]
 from runtime_tools import cgroup_mounts  # noqa: E402
 
 import bundle  # noqa: E402
+import crowd  # noqa: E402
 import report  # noqa: E402
-from contenders import Floor, Runtime, stopwatch  # noqa: E402
+from contenders import FORCED, Floor, Runtime, stopwatch  # noqa: E402
 
 PARALLEL = 50
 # An idle kernel makes the first who moves a process between cgroups wait for all processors, those who follow at once not.
@@ -51,6 +52,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="hack/bench runtime", description=__doc__.splitlines()[0])
     parser.add_argument("--runtime", default=str(TREE / "target/release/orlop"), help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=30, help="default: %(default)s; a sixth of them for the parallel runs")
+    parser.add_argument("--crowd", action="store_true", help="besides, hundreds created in parallel and a thousand that run at once")
     parser.add_argument("--record", action="store_true", help="put the result into docs/performance.md")
     args = parser.parse_args()
     for program in (args.runtime, "crun", "runc", "hyperfine", "/bin/busybox"):
@@ -87,10 +89,12 @@ def measure(folder, config, args):
         for contender in field:
             contender.start_long()
         for turn in range(args.rounds):
-            for operation in ("run", "create, start, delete", "exec", RESTED):
+            for operation in ("run", "create, start, delete", "exec", FORCED, RESTED):
                 one_round(samples, operation, field, turn, lambda one, what=operation: one.commands(what))
         for turn in range(max(args.rounds // 6, 3)):
             one_round(samples, f"{PARALLEL} in parallel", field, turn, lambda one: ["--together", *one.crowd(PARALLEL)])
+        if args.crowd:
+            samples["crowd"] = crowd.measure([one for one in field if one.name in ("orlop", "crun")])
         samples["hyperfine"] = report.hyperfine([(one.name, one.commands("run")[0]) for one in field], folder)
     finally:
         for contender in field:
@@ -104,11 +108,14 @@ def one_round(samples, operation, field, turn, commands):
     Before it the contender does the same once uncounted, because the kernel takes namespaces and cgroups apart later
     and holds up who asks for new ones meanwhile: nobody is to pay for somebody else's.
     """
+    field = [one for one in field if commands(one)]
     rows = samples.setdefault(operation, {one.name: [] for one in field})
     for one in random.Random(turn).sample(field, len(field)):
+        one.prepare(operation)
         stopwatch(TREE, commands(one))
         if operation == RESTED:
             time.sleep(REST)
+        one.prepare(operation)
         sample = stopwatch(TREE, commands(one))
         if sample.failed and "parallel" not in operation:
             sys.exit(f"bench: {one.name}: {operation} failed: {sample.said or 'no reason given'}")
