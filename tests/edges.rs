@@ -168,6 +168,22 @@ fn scripts_are_short_and_files_are_rooms() {
 }
 
 /// Returns the files under version control.
+#[test]
+fn patches_that_take_out_a_defence_apply() {
+    let dir = tree().join("tests/attacks/without");
+    for entry in std::fs::read_dir(&dir).must(dir.display()) {
+        let patch = entry.must("a patch").path();
+        let checked = Command::new("git")
+            .args(["-c", "safe.directory=*", "apply", "--check"])
+            .arg(&patch)
+            .current_dir(tree())
+            .output()
+            .must("git apply");
+        let why = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{}: {why}", patch.display());
+    }
+}
+
 fn files() -> Vec<String> {
     let output = Command::new("git")
         .args(["-c", "safe.directory=*", "ls-files"])

@@ -14,6 +14,7 @@ pub(crate) mod enter;
 pub(crate) mod hooks;
 mod idmap;
 mod mounts;
+mod payload;
 mod privileges;
 mod protocol;
 mod rootfs;
