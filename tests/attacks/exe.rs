@@ -117,6 +117,31 @@ fn cve_2019_5736_by_exec() {
     finish(&env, running, &copy, &id);
 }
 
+/// A procfs shows the pid namespace of the process that makes it, so that one has to be visible in the container for a moment.
+#[test]
+fn cve_2019_5736_by_a_mount() {
+    let env = Env::new();
+    let copy = Copy::new(&env);
+    let mut bundle = powerful(&env);
+    bundle.sh(OVERWRITE);
+    bundle.write();
+    let id = env.id();
+    let running = copy
+        .cmd(&env, &["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&id)
+        .spawn();
+    running.expect("armed");
+    let file = env.dir.join("mounts.json");
+    let mounts = json!([{"destination": "/procfs", "type": "proc", "source": "proc"}]);
+    fs::write(&file, mounts.to_string()).must("a file");
+    for verb in ["add", "remove"].iter().cycle().take(40) {
+        copy.cmd(&env, &["mounts", verb, &id]).arg(&file).run().ok();
+        copy.untouched(verb);
+    }
+    finish(&env, running, &copy, &id);
+}
+
 fn finish(env: &Env, running: orlop_tests::Running, copy: &Copy, id: &str) {
     env.orlop(&["delete", "--force", id]).run().ok();
     let done = running.wait();

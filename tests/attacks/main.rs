@@ -5,6 +5,7 @@ mod devices;
 mod exe;
 mod exec;
 mod host;
+mod mounts;
 mod neighbour;
 mod paths;
 mod procfs;

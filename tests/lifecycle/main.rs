@@ -6,6 +6,7 @@ mod fds;
 mod hooks;
 mod log;
 mod monitor;
+mod mounts;
 mod run;
 mod states;
 mod terminal;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{Mount, Process, Spec};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::spelling;
@@ -27,6 +28,23 @@ impl Bundle {
         let file = config.map_or_else(|| dir.join("config.json"), Path::to_path_buf);
         let spec = read_json(&file)?;
         Ok(Self { dir, spec })
+    }
+}
+
+/// Reads a list of mounts, as `mounts` of a configuration has them: that list alone, or an object with it.
+pub fn load_mounts(file: &Path) -> Result<Vec<Mount>> {
+    #[derive(Deserialize)]
+    struct Section {
+        mounts: Vec<Mount>,
+    }
+    let bytes = std::fs::read(file)
+        .map_err(|error| anyhow::anyhow!("{}: {}", file.display(), lower(&error)))?;
+    let name = file.display().to_string();
+    let list = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    if list {
+        parse_json(&bytes, &name)
+    } else {
+        parse_json::<Section>(&bytes, &name).map(|section| section.mounts)
     }
 }
 

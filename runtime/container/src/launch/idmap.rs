@@ -8,49 +8,63 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, bail};
 use sys::fs::{self, OFlag};
-use sys::process::{self, Birth, Child, Namespaces};
+use sys::mount::Propagation;
+use sys::process::{self, Birth, Namespaces};
 
 use super::mounts::lock;
 use super::protocol::{At, Channel, Failure, Step};
-use crate::check::{Opened, Terms};
+use crate::check::{Source, Terms};
 use crate::idmap::Users;
-use crate::plan::{Mount, Plan};
+use crate::plan::Mount;
 
 /// The parent's own descriptors of such sources, in the order of the mounts.
 #[derive(Debug)]
 pub(super) struct Mapped {
     sources: Vec<(usize, OwnedFd)>,
     users: Users,
+    base: Propagation,
 }
 
 impl Mapped {
     /// Keeps what will be sent; nothing where the child can make its copies itself.
-    pub(super) fn of(plan: &Plan, opened: &Opened) -> Result<Option<Self>> {
+    pub(super) fn of(
+        mounts: &[Mount],
+        sources: &[Source],
+        terms: Terms<'_>,
+    ) -> Result<Option<Self>> {
         let mapped = |mount: &Mount| mount.idmap.is_some();
-        if !plan.namespaces.has_user() || !plan.mounts.iter().any(mapped) {
+        if !terms.locks || !mounts.iter().any(mapped) {
             return Ok(None);
         }
-        Self::keep(&plan.mounts, opened)
+        Self::keep(mounts, sources, terms)
             .map(Some)
             .context("keep the sources of idmapped mounts")
     }
 
-    fn keep(mounts: &[Mount], opened: &Opened) -> std::io::Result<Self> {
-        let mut sources = Vec::new();
-        for (index, (mount, source)) in mounts.iter().zip(&opened.sources).enumerate() {
+    fn keep(mounts: &[Mount], sources: &[Source], terms: Terms<'_>) -> std::io::Result<Self> {
+        let mut kept = Vec::new();
+        for (index, (mount, source)) in mounts.iter().zip(sources).enumerate() {
             if let (Some(_), Some(fd)) = (&mount.idmap, source.fd()) {
-                sources.push((index, fd.try_clone_to_owned()?));
+                kept.push((index, fd.try_clone_to_owned()?));
             }
         }
-        let users = opened.users.try_clone()?;
-        Ok(Self { sources, users })
+        Ok(Self {
+            sources: kept,
+            users: terms.users.try_clone()?,
+            base: terms.base,
+        })
     }
 
-    /// Sends the child its copies, each in its turn.
-    pub(super) fn send(self, plan: &Plan, child: &Child, parent: &Channel) -> Result<()> {
+    /// Sends the child its copies, each in its turn; they are made in `namespace`, the child's mount namespace if it is not ours.
+    pub(super) fn send(
+        self,
+        mounts: &[Mount],
+        namespace: Option<&OwnedFd>,
+        parent: &Channel,
+    ) -> Result<()> {
         let (reader, writer) = fs::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
         let helper = process::clone3(Birth::default(), || {
-            match self.copy(plan, child, parent) {
+            match self.copy(mounts, namespace, parent) {
                 Ok(()) => 0,
                 Err(failure) => {
                     // The parent reports it; should it be gone, nobody would.
@@ -71,17 +85,25 @@ impl Mapped {
         }
     }
 
-    fn copy(self, plan: &Plan, child: &Child, parent: &Channel) -> Result<(), Failure> {
+    fn copy(
+        self,
+        mounts: &[Mount],
+        namespace: Option<&OwnedFd>,
+        parent: &Channel,
+    ) -> Result<(), Failure> {
         // Before the namespace of a container that others may be in (CVE-2016-9962).
         process::set_dumpable(false).at(Step::Hide, "")?;
-        if plan.namespaces.has(Namespaces::MOUNT) {
-            process::setns(&child.pidfd, Namespaces::MOUNT)
+        if let Some(namespace) = namespace {
+            process::setns(namespace, Namespaces::MOUNT)
                 .at(Step::Namespace, "the container's mount namespace")?;
         }
-        let terms = Terms::of(plan, &self.users);
+        let terms = Terms {
+            base: self.base,
+            users: &self.users,
+            locks: true,
+        };
         for (index, source) in self.sources {
-            let mount = &plan.mounts[index];
-            let copy = lock(source, mount, terms)?;
+            let copy = lock(source, &mounts[index], terms)?;
             parent.give_source(&copy).at(Step::Parent, "socket")?;
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! Until the record is in place the child dies with its parent. What may be left when the parent is killed: the state
 //! directory with its intent, and the cgroups that the intent names; `delete --force` removes both.
 
+pub(crate) mod attach;
 mod born;
 mod child;
 mod console;
@@ -131,11 +132,14 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     timing.parent(Phase::Cgroups);
     let start = prepare_start(&request, &reservation)?;
 
-    let mapped = idmap::Mapped::of(plan, &opened)?;
+    let terms = check::Terms::of(plan, &opened.users);
+    let mapped = idmap::Mapped::of(&plan.mounts, &opened.sources, terms)?;
     let (parent, newborn) = bear(&mut request, opened, &cgroup, &start)?;
     timing.parent(Phase::Clone);
     if let Some(mapped) = mapped {
-        mapped.send(plan, newborn.child()?, &parent)?;
+        let own = plan.namespaces.has(Namespaces::MOUNT);
+        let namespace = own.then_some(&newborn.child()?.pidfd);
+        mapped.send(&plan.mounts, namespace, &parent)?;
     }
     adopt(plan, newborn.child()?, &parent)?;
     timing.parent(Phase::Adopt);

@@ -70,6 +70,7 @@ steps! {
     Name = "set",
     Root = "root file system",
     Mount = "mount",
+    Unmount = "unmount",
     Device = "device",
     Link = "link",
     Terminal = "terminal",

@@ -28,7 +28,7 @@ pub use capabilities::CapabilitySets;
 pub use devices::{Device, DeviceKind, Link};
 pub use hooks::{Hook, Hooks};
 pub use mounts::{Idmap, Mapping, Mount, MountKind, Setting, Symlinks};
-pub(crate) use mounts::{Ids, Label, Surroundings};
+pub(crate) use mounts::{Ids, Label, Surroundings, list as plan_mounts, target as mount_target};
 pub use namespaces::{IdMap, Join, NamespacePlan};
 pub use numbers::Numbers;
 pub use process::{Base, Process, Rlimit, Seccomp, Terminal, User};

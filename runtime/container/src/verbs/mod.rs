@@ -3,6 +3,7 @@
 mod delete;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
 mod start;
@@ -11,6 +12,7 @@ mod update;
 pub use delete::{delete, discard};
 pub use kill::{kill, signal};
 pub use list::{list, state};
+pub use mounts::{add_mounts, remove_mounts};
 pub use pause::{pause, resume};
 pub use ps::{processes, table};
 pub use start::{poststart, start};

@@ -7,6 +7,7 @@ mod exec;
 mod features;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod plan;
 mod ps;
@@ -135,6 +136,14 @@ pub(crate) const TABLE: &[Entry] = &[
     Entry {
         options: Options::BeforeOperands,
         ..entry("ps", "list the processes of a container", ps::ps)
+    },
+    Entry {
+        seal: true,
+        ..entry(
+            "mounts",
+            "add mounts to a container that runs, or remove them",
+            mounts::mounts,
+        )
     },
     entry("pause", "freeze all processes of a container", pause::pause),
     entry("resume", "let frozen processes go on", pause::resume),

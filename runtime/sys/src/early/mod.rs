@@ -16,7 +16,7 @@ use std::mem::MaybeUninit;
 
 /// Commands in whose course a container could reach this program's file. A word that only looks like one seals for nothing.
 /// One flat string: a table of pointers would have to be relocated first in a binary that is loaded at any address.
-const SEALED: &[u8] = b"create\0run\0exec\0restore\0";
+const SEALED: &[u8] = b"create\0run\0exec\0restore\0mounts\0";
 const EXE: &[u8] = b"/proc/self/exe\0";
 const EMPTY: &[u8] = b"\0";
 const AT_FDCWD: usize = (-100_isize).cast_unsigned();

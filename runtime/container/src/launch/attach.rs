@@ -1,0 +1,269 @@
+//! Mounts of a container that runs: attached and detached by a process that enters it.
+//!
+//! Nothing of the container's is executed or read, and no path is resolved twice: sources and file systems are made on the host,
+//! attached nowhere; only then the process enters the container's mount namespace, opens each target below its root and attaches to,
+//! or detaches, what it has opened. It joins the container's cgroup no more than its pid namespace: processes of the
+//! container do not see it, unless a procfs is to be made, which shows the pid namespace of its maker.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use sys::Errno;
+use sys::fs::{self, Inside, Mode, OFlag};
+use sys::mount::MntFlags;
+use sys::process::{self, Birth, Child, Namespaces, Signal};
+
+use super::born::become_root;
+use super::child::close_others;
+use super::idmap::Mapped;
+use super::mounts::{directory, file, locked, mount_point, new_file_system, place};
+use super::protocol::{At, Channel, Failure, Step, ToParent};
+use super::rootfs::private_proc;
+use super::tree::Tree;
+use crate::check::{Source, Terms};
+use crate::plan::{Mount, MountKind};
+
+/// What enters a container, and whose it is.
+#[derive(Debug)]
+pub(crate) struct Visit<'a> {
+    /// The container's process.
+    pub(crate) init: &'a OwnedFd,
+    /// The kinds of namespaces in which the container differs from the host.
+    pub(crate) namespaces: Namespaces,
+}
+
+/// Attaches mounts, all or none.
+pub(crate) fn add(
+    visit: &Visit<'_>,
+    mounts: &[Mount],
+    sources: Vec<Source>,
+    terms: Terms<'_>,
+) -> Result<()> {
+    let mut mapped = Mapped::of(mounts, &sources, terms)?;
+    let proc =
+        |mount: &Mount| matches!(&mount.kind, MountKind::Fs { fstype, .. } if fstype == "proc");
+    let pids = visit.namespaces & Namespaces::PID;
+    let pids = if mounts.iter().any(proc) {
+        pids
+    } else {
+        Namespaces::empty()
+    };
+    let (child, channel) = send(visit, pids, |channel| {
+        attach_all(visit, mounts, sources, terms, channel)
+    })?;
+    attend(&child, &channel, || match mapped.take() {
+        Some(mapped) => mapped.send(mounts, Some(&child.pidfd), &channel),
+        None => Ok(()),
+    })
+}
+
+/// Detaches what is mounted at paths, after all of them have been found.
+pub(crate) fn remove(visit: &Visit<'_>, targets: &[(PathBuf, String)]) -> Result<()> {
+    let none = Namespaces::empty();
+    let (child, channel) = send(visit, none, |channel| detach_all(visit, targets, channel))?;
+    attend(&child, &channel, || Ok(()))
+}
+
+/// Clones the process, into the container's pid namespace if it is among `join`.
+fn send(
+    visit: &Visit<'_>,
+    join: Namespaces,
+    steps: impl FnOnce(&Channel) -> Result<(), Failure>,
+) -> Result<(Child, Channel)> {
+    let (ours, theirs) = sys::socket::pair().context("socket pair")?;
+    let (mut ours, mut theirs) = (Some(ours), Some(theirs));
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let own = fs::open("/proc/self/ns/pid", flags, Mode::empty());
+    let own = own.context("open own pid namespace")?;
+    if !join.is_empty() {
+        process::setns(visit.init, join).context("join the container's pid namespace")?;
+    }
+    let child = process::clone3(Birth::default(), || {
+        // The child's copy of our end would keep the pair alive when we die.
+        drop(ours.take());
+        let Some(channel) = theirs.take().map(Channel) else {
+            return 1;
+        };
+        let done = match steps(&channel) {
+            Ok(()) => ToParent::Ready,
+            Err(failure) => ToParent::Failed(failure),
+        };
+        // The parent is told, unless it is gone; nobody else listens.
+        channel.tell_parent(&done).map_or(1, |()| 0)
+    });
+    if !join.is_empty() {
+        process::setns(&own, join).context("return to own pid namespace")?;
+    }
+    let child = child.context("clone the process that enters the container")?;
+    drop(theirs);
+    let ours = ours.context("own end of the socket pair")?;
+    Ok((child, Channel(ours)))
+}
+
+/// Answers the process until it is done.
+fn attend(child: &Child, channel: &Channel, mut give: impl FnMut() -> Result<()>) -> Result<()> {
+    let said = loop {
+        match channel.hear_child().context("hear the process")? {
+            Some(ToParent::Mounted) => {
+                if let Err(error) = give() {
+                    // It waits for what it will not get.
+                    process::pidfd_signal(&child.pidfd, Signal::SIGKILL as i32).ok();
+                    process::wait(&child.pidfd).ok();
+                    return Err(error);
+                }
+            }
+            other => break other,
+        }
+    };
+    process::wait(&child.pidfd).context("wait for the process")?;
+    match said {
+        Some(ToParent::Ready) => Ok(()),
+        Some(ToParent::Failed(failure)) => bail!(failure),
+        _ => bail!("the process that entered the container died"),
+    }
+}
+
+/// What both kinds of visitors do first; returns a procfs that the container has never seen.
+fn prepare(visit: &Visit<'_>, keep: &[std::os::fd::BorrowedFd<'_>]) -> Result<OwnedFd, Failure> {
+    // Before the container can see us: a process of it must not trace us or open our descriptors (CVE-2016-9962).
+    process::set_dumpable(false).at(Step::Hide, "")?;
+    process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
+    close_others(&[keep, &[visit.init.as_fd()]].concat(), 0)?;
+    private_proc().at(Step::Mount, "private proc")
+}
+
+/// A mount before it is attached.
+enum Ready {
+    Directory(OwnedFd),
+    File(OwnedFd),
+    Fs(OwnedFd),
+    /// A tmpfs, which takes its permissions from its target.
+    Late,
+}
+
+fn attach_all(
+    visit: &Visit<'_>,
+    mounts: &[Mount],
+    sources: Vec<Source>,
+    terms: Terms<'_>,
+    channel: &Channel,
+) -> Result<(), Failure> {
+    let mut keep = vec![channel.0.as_fd()];
+    keep.extend(sources.iter().filter_map(Source::fd));
+    keep.extend(terms.users.fds());
+    let proc = prepare(visit, &keep)?;
+    // With the host's privileges: these may belong to another user namespace than the container's. They decide what a sysfs and an
+    // mqueue show.
+    let shown = visit.namespaces & (Namespaces::NETWORK | Namespaces::IPC);
+    if !shown.is_empty() {
+        process::setns(visit.init, shown).at(Step::Namespace, format!("{shown:?}"))?;
+    }
+    let sources = if terms.locks {
+        let user = Namespaces::USER;
+        process::setns(visit.init, user).at(Step::Namespace, "USER")?;
+        // A copy of the host's mounts that belongs to the container's user namespace, in which the kernel has locked them.
+        process::unshare(Namespaces::MOUNT).at(Step::Namespace, "MOUNT")?;
+        channel
+            .tell_parent(&ToParent::Mounted)
+            .at(Step::Parent, "socket")?;
+        let sources = locked(mounts, sources, terms, channel)?;
+        become_root()?;
+        // The change of ids has cleared the signal, and may have made this process visible again (fs.suid_dumpable).
+        process::set_dumpable(false).at(Step::Hide, "")?;
+        process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
+        sources
+    } else {
+        sources
+    };
+    // Before the container's mounts are entered: what file systems lie on is named by paths of the host.
+    let ready = mounts
+        .iter()
+        .zip(sources)
+        .map(|(mount, source)| make(mount, source));
+    let ready = ready.collect::<Result<Vec<_>, _>>()?;
+    fs::umask(Mode::empty());
+    process::setns(visit.init, Namespaces::MOUNT).at(Step::Namespace, "MOUNT")?;
+    let tree = Tree(fs::open_path("/").at(Step::Root, "/")?);
+    let mut attached = Vec::new();
+    for (mount, ready) in mounts.iter().zip(ready) {
+        match attach_one(mount, ready, &tree) {
+            Ok(made) => attached.push(made),
+            Err(failure) => {
+                for made in attached.iter().rev() {
+                    // What the container has meanwhile taken away itself is gone as well.
+                    detach(made, &proc).ok();
+                }
+                return Err(failure);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make(mount: &Mount, source: Source) -> Result<Ready, Failure> {
+    match (&mount.kind, source) {
+        (_, Source::Directory(fd)) => Ok(Ready::Directory(fd)),
+        (_, Source::File(fd)) => Ok(Ready::File(fd)),
+        (MountKind::Fs { fstype, .. }, _) if fstype == "tmpfs" => Ok(Ready::Late),
+        _ => new_file_system(mount, None).map(Ready::Fs),
+    }
+}
+
+fn attach_one(mount: &Mount, ready: Ready, tree: &Tree) -> Result<OwnedFd, Failure> {
+    let (made, target) = match ready {
+        Ready::Directory(fd) => (fd, directory(mount, tree)?),
+        Ready::File(fd) => (fd, file(mount, tree)?),
+        Ready::Fs(fd) => (fd, mount_point(mount, tree)?),
+        Ready::Late => {
+            let target = mount_point(mount, tree)?;
+            (new_file_system(mount, Some(&target))?, target)
+        }
+    };
+    place(&made, &target, mount)?;
+    Ok(made)
+}
+
+fn detach_all(
+    visit: &Visit<'_>,
+    targets: &[(PathBuf, String)],
+    channel: &Channel,
+) -> Result<(), Failure> {
+    let proc = prepare(visit, &[channel.0.as_fd()])?;
+    process::setns(visit.init, Namespaces::MOUNT).at(Step::Namespace, "MOUNT")?;
+    let tree = Tree(fs::open_path("/").at(Step::Root, "/")?);
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    for (target, at) in targets {
+        let object = format!("{} ({at})", target.display());
+        let refuse = |why: &str| Err(Failure::new(Step::Unmount, format!("{object}: {why}")));
+        // No symlink on the way: the container could lead it to a mask or to a mount that its root must not take away.
+        let fd = match tree.open(target, Inside::NoSymlinks) {
+            Err(Errno::ELOOP) => {
+                return refuse("leads through a symlink of the container; name the place itself");
+            }
+            other => other.at(Step::Unmount, &object)?,
+        };
+        if !fs::is_mount_root(&fd).at(Step::Unmount, &object)? {
+            return refuse("nothing is mounted there");
+        }
+        if !seen.insert(target) {
+            return refuse("named twice; keep one of them");
+        }
+        found.push((target.components().count(), fd, object));
+    }
+    // What lies below another goes first: it would go with it, and then not be found.
+    found.sort_by_key(|(depth, ..)| std::cmp::Reverse(*depth));
+    for (_, fd, object) in &found {
+        detach(fd, &proc).at(Step::Unmount, object)?;
+    }
+    Ok(())
+}
+
+/// Detaches the very mount that was opened, by way of a procfs that is not the container's.
+fn detach(mount: &OwnedFd, proc: &OwnedFd) -> sys::Result<()> {
+    fs::fchdir(proc)?;
+    let path = format!("self/fd/{}", mount.as_raw_fd());
+    sys::mount::umount2(path.as_str(), MntFlags::MNT_DETACH)
+}
