@@ -1,6 +1,7 @@
 //! The life of a container through the command line: verbs, flags, files, sockets, texts and exit codes.
 
 mod describe;
+mod events;
 mod exec;
 mod fds;
 mod hooks;

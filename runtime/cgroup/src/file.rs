@@ -56,6 +56,12 @@ pub(crate) fn read_fd(fd: &OwnedFd) -> Result<String> {
     Ok(text.trim_end().to_owned())
 }
 
+/// Reads a file that has been read before, from its beginning.
+pub(crate) fn read_again(fd: &OwnedFd) -> Result<String> {
+    sys::fs::lseek(fd, 0, sys::fs::Whence::SeekSet)?;
+    read_fd(fd)
+}
+
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
     DirBuilder::new()
         .mode(0o755)

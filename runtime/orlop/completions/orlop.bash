@@ -17,7 +17,7 @@ _orlop() {
         offers=$("$program" ${command:+"$command"} --help 2>/dev/null | grep -o -- '--[a-z][a-z-]*')
     else
         case $command in
-            start | exec | kill | delete | state | ps | pause | resume | update)
+            start | exec | kill | delete | state | ps | pause | resume | update | events)
                 offers=$("$program" "${root[@]}" list --quiet 2>/dev/null) ;;
             plan) compopt -o dirnames ;;
             *) compopt -o default ;;

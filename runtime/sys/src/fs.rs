@@ -16,11 +16,17 @@ pub use nix::sys::statvfs::{FsFlags, fstatvfs};
 pub use nix::sys::time::TimeSpec;
 pub use nix::unistd::{AccessFlags, Gid, Uid, UnlinkatFlags, Whence};
 pub use nix::unistd::{
-    chdir, faccessat, fchdir, fchown, fchownat, getcwd, mkfifo, pipe2, read, symlinkat, unlinkat,
-    write,
+    chdir, faccessat, fchdir, fchown, fchownat, getcwd, lseek, mkfifo, pipe2, read, symlinkat,
+    unlinkat, write,
 };
 
-use crate::{Errno, NixPath, Result, check};
+use crate::{Errno, NixPath, Result, check, owned};
+
+/// Makes a counter that the kernel can wake us by (eventfd(2)); reading it never waits.
+pub fn eventfd() -> Result<OwnedFd> {
+    // SAFETY: eventfd takes integers only.
+    owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }.into())
+}
 
 /// Where a path inside a container's root may lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

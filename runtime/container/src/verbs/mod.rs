@@ -1,6 +1,7 @@
 //! What can be done with a container that exists, one file per verb.
 
 mod delete;
+pub mod events;
 mod kill;
 mod list;
 mod mounts;

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -145,6 +146,11 @@ pub(crate) const TABLE: &[Entry] = &[
             mounts::mounts,
         )
     },
+    entry(
+        "events",
+        "print what a container uses, now and then, and that its memory ran out",
+        events::events,
+    ),
     entry("pause", "freeze all processes of a container", pause::pause),
     entry("resume", "let frozen processes go on", pause::resume),
     entry("update", "change the limits of a container", update::update),
