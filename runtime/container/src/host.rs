@@ -1,9 +1,11 @@
 //! What this kernel, with these privileges, can do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sys::process::Namespaces;
+
+use crate::{Bundle, resctrl};
 
 /// A machine, as far as plans depend on it. All fields are values, so that a test can make up a machine.
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ pub struct Host {
     pub selinux: bool,
     /// Whether `/proc/kcore` exists, which decides about the link `/dev/core`.
     pub kcore: bool,
+    /// Where the resource control file system is mounted; looked for where a bundle asks for it.
+    pub resctrl: Option<PathBuf>,
 }
 
 /// The name of each kind of namespace in `/proc/PID/ns`.
@@ -63,6 +67,17 @@ impl Host {
             // The kernel makes this directory when SELinux is on, mounted or not.
             selinux: Path::new("/sys/fs/selinux").exists(),
             kcore: Path::new("/proc/kcore").exists(),
+            resctrl: None,
+        })
+    }
+
+    /// Looks at this machine, and at what only this bundle asks of it.
+    pub fn probe_for(bundle: &Bundle) -> Result<Self> {
+        let rdt = bundle.spec.linux().as_ref();
+        let rdt = rdt.and_then(|linux| linux.intel_rdt().as_ref());
+        Ok(Self {
+            resctrl: rdt.map_or(Ok(None), |_| resctrl::find())?,
+            ..Self::probe()?
         })
     }
 }

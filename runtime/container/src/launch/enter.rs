@@ -96,6 +96,9 @@ pub(crate) fn enter(request: &Request<'_>) -> Result<Added> {
         }
     });
     let newborn = Newborn(Some(child.context("clone the process")?));
+    if let Some(groups) = &record.resctrl {
+        groups.join(newborn.child()?.pid.as_raw())?;
+    }
     drop(theirs);
     let parent = Channel(ours.context("own end of the socket pair")?);
     if let Some(score) = request.process.oom_score_adj {

@@ -35,6 +35,7 @@ use sys::pty::Size;
 use crate::check;
 use crate::notify::Notify;
 use crate::plan::Plan;
+use crate::resctrl::{self, Groups};
 use crate::state::{Identity, Intent, Record, Reservation, StateRoot, Status, map_text};
 use crate::timing::{Phase, Timing};
 use crate::{Bundle, ContainerId};
@@ -142,9 +143,13 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
         mapped.send(&plan.mounts, namespace, &parent)?;
     }
     adopt(plan, newborn.child()?, &parent)?;
+    let mut classes = ClassGuard::make(plan, newborn.child()?)?;
     timing.parent(Phase::Adopt);
     // Written while the child is at work, put in place when it is done.
-    let record = record(&request, newborn.child()?, &cgroup)?;
+    let record = Record {
+        resctrl: classes.groups.clone(),
+        ..record(&request, newborn.child()?, &cgroup)?
+    };
     reservation.write_record(&record)?;
     timing.parent(Phase::Record);
     let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup)?;
@@ -167,6 +172,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
 
     reservation.keep();
     cgroup.keep = true;
+    classes.keep = true;
     let warnings = cgroup
         .cgroup
         .as_ref()
@@ -457,6 +463,34 @@ impl Drop for Newborn {
             // It may be dead already; the error that brought us here is the one to report.
             sys::process::pidfd_signal(&child.pidfd, Signal::SIGKILL as i32).ok();
             sys::process::wait(&child.pidfd).ok();
+        }
+    }
+}
+
+/// Classes of service that are removed with their guard, unless the creation ends well.
+#[derive(Debug)]
+struct ClassGuard {
+    groups: Option<Groups>,
+    keep: bool,
+}
+
+impl ClassGuard {
+    /// Puts the child, which has no other threads or children yet, into the classes of the plan.
+    fn make(plan: &Plan, child: &Child) -> Result<Self> {
+        let groups = plan.resctrl.as_ref();
+        let groups = groups.map(|plan| resctrl::apply(plan, child.pid.as_raw()));
+        Ok(Self {
+            groups: groups.transpose()?,
+            keep: false,
+        })
+    }
+}
+
+impl Drop for ClassGuard {
+    fn drop(&mut self) {
+        if let (Some(groups), false) = (&self.groups, self.keep) {
+            // The error that brought us here is the one to report; what is left, `delete --force` finds by the intent.
+            drop(groups.remove());
         }
     }
 }

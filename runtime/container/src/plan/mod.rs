@@ -12,6 +12,7 @@ mod namespaces;
 mod numbers;
 mod process;
 mod refusal;
+pub(crate) mod resctrl;
 mod root;
 mod scheduling;
 mod show;
@@ -33,6 +34,7 @@ pub use namespaces::{IdMap, Join, NamespacePlan};
 pub use numbers::Numbers;
 pub use process::{Base, Process, Rlimit, Seccomp, Terminal, User};
 pub use refusal::{Lack, Refusal};
+pub use resctrl::{Resctrl, Schema};
 pub use root::Root;
 pub use scheduling::{
     Affinity, Common, IoPriority, MemoryPolicy, Personality, Scheduler, Scheduling,
@@ -68,6 +70,8 @@ pub struct Plan {
     pub namespaces: NamespacePlan,
     /// `None` where no cgroup is made.
     pub cgroup: Option<cgroup::Plan>,
+    /// `None` where the container stays in the class of its creator.
+    pub resctrl: Option<Resctrl>,
     pub hostname: Option<String>,
     pub domainname: Option<String>,
     pub root: Root,
@@ -105,6 +109,11 @@ impl Plan {
 
         let namespaces = namespaces::plan(spec, host, &mut lacks)?;
         let cgroup = cgroup_plan(id, bundle, host, options)?;
+        let rdt = spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.intel_rdt().as_ref());
+        let resctrl = resctrl::plan(id.as_str(), rdt, host, &mut lacks)?;
         let linux = spec.linux().as_ref();
         let label = linux.and_then(|linux| linux.mount_label().as_deref());
         let label = Label::of(host.selinux, label, spec.annotations().as_ref())?;
@@ -167,6 +176,7 @@ impl Plan {
             preserve_fds: options.preserve_fds,
             namespaces,
             cgroup,
+            resctrl,
             mounts,
             lacks,
             warnings,

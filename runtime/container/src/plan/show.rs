@@ -100,6 +100,17 @@ fn cgroup(out: &mut String, plan: &Plan) -> std::fmt::Result {
             write.file, write.value, write.json_path
         )?;
     }
+    if let Some(resctrl) = &plan.resctrl {
+        writeln!(out, "class       {}", resctrl.group.display())?;
+        for schema in &resctrl.schemata {
+            writeln!(
+                out,
+                "limit       {} ({})",
+                schema.lines.join(" "),
+                schema.at
+            )?;
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Fields of the specification that are not built yet: refused by name, because to ignore one would run something else than was asked for.
 
-use oci_spec::runtime::{LinuxIntelRdt, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 
 use super::Refusal;
 
@@ -30,13 +30,6 @@ pub(super) fn refuse(spec: &Spec) -> Result<(), Refusal> {
                 .net_devices()
                 .as_ref()
                 .is_some_and(|map| !map.is_empty()),
-        )?;
-        check(
-            "linux.intelRdt",
-            linux
-                .intel_rdt()
-                .as_ref()
-                .is_some_and(|rdt| *rdt != LinuxIntelRdt::default()),
         )?;
     }
     spec.process()

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::Identity;
 use crate::plan::{Common, Hooks, IdMap, Plan};
+use crate::resctrl::Groups;
 
 /// The version of our files; a change that old code cannot read raises it.
 const FORMAT: u32 = 1;
@@ -50,6 +51,8 @@ pub struct Record {
         skip_serializing_if = "Option::is_none"
     )]
     pub resources: Option<LinuxResources>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<Groups>,
 }
 
 /// Writes maps by name, so that the same container has the same record.
@@ -71,6 +74,8 @@ pub struct Intent {
     /// The process that creates the container.
     pub owner: Option<Identity>,
     pub cgroup: Option<Cgroup>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<Box<Groups>>,
 }
 
 impl Intent {
@@ -82,6 +87,7 @@ impl Intent {
             bundle: plan.bundle.clone(),
             owner: Identity::of(sys::process::getpid().as_raw()),
             cgroup: plan.cgroup.as_ref().map(future),
+            resctrl: plan.resctrl.as_ref().map(Groups::future).map(Box::new),
         }
     }
 }
@@ -199,6 +205,7 @@ impl Record {
                 .linux()
                 .as_ref()
                 .and_then(|linux| linux.resources().clone()),
+            resctrl: None,
         }
     }
 

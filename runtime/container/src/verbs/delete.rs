@@ -62,6 +62,9 @@ pub fn discard(
         remove(cgroup)?;
         timing.parent(Phase::RemoveCgroups);
     }
+    if let Some(groups) = &record.resctrl {
+        groups.remove()?;
+    }
     root.remove(id)?;
     timing.parent(Phase::RemoveState);
     let state = record.state(Status::Stopped);
@@ -125,6 +128,9 @@ fn unfinished(
                     .context("kill the processes that are left")?;
             }
             remove(cgroup)?;
+        }
+        if let Some(groups) = &intent.resctrl {
+            groups.remove()?;
         }
     }
     root.remove(id)

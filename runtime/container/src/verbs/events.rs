@@ -9,8 +9,8 @@ use serde::Serialize;
 use sys::process::{Namespaces, PollFd, PollFlags, PollTimeout, wait_ready};
 
 use super::open;
-use crate::ContainerId;
 use crate::state::{Record, StateRoot, Status};
+use crate::{ContainerId, resctrl};
 
 /// Something to tell of a container, in the form of runc's `events`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,14 +26,10 @@ pub enum Event {
 pub struct Stats {
     #[serde(flatten)]
     pub cgroup: cgroup::Stats,
-    pub intel_rdt: IntelRdt,
+    pub intel_rdt: resctrl::Stats,
     /// Those of its own network namespace, but for the loopback; `None` where it has none of its own.
     pub network_interfaces: Option<Vec<NetworkInterface>>,
 }
-
-/// The resource control file system is not read yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct IntelRdt {}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -116,7 +112,11 @@ fn measure(record: &Record, cgroup: &Cgroup, init: &OwnedFd) -> Result<Stats> {
     let own = Namespaces::from_bits_truncate(record.namespaces).contains(Namespaces::NETWORK);
     Ok(Stats {
         cgroup: cgroup.stats()?,
-        intel_rdt: IntelRdt::default(),
+        intel_rdt: record
+            .resctrl
+            .as_ref()
+            .map(resctrl::Groups::stats)
+            .unwrap_or_default(),
         network_interfaces: own.then(|| interfaces(record.process.pid, init)).flatten(),
     })
 }

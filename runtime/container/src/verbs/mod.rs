@@ -17,7 +17,7 @@ pub use mounts::{add_mounts, remove_mounts};
 pub use pause::{pause, resume};
 pub use ps::{processes, table};
 pub use start::{poststart, start};
-pub use update::update;
+pub use update::{Change, update};
 
 use std::os::fd::OwnedFd;
 

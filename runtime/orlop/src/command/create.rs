@@ -123,7 +123,7 @@ impl Prepared {
                 .map(|_| root.container_dir(&id).join(NOTIFY)),
         };
         check_descriptors(listen_fds, args.preserve_fds)?;
-        let host = Host::probe()?;
+        let host = Host::probe_for(&bundle)?;
         timings.timing.parent(Phase::Host);
         let plan = Plan::new(&id, &bundle, &host, &options)?;
         timings.timing.parent(Phase::Plan);

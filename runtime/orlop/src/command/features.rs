@@ -31,7 +31,7 @@ pub(super) fn features(invocation: &Invocation) -> Result<Done, Failure> {
                 },
                 "apparmor": {"enabled": true},
                 "selinux": {"enabled": false},
-                "intelRdt": {"enabled": false},
+                "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
                 "mountExtensions": {"idmap": {"enabled": true}},
                 "netDevices": {"enabled": false},
             },

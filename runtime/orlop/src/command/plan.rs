@@ -35,7 +35,7 @@ pub(super) fn plan(invocation: &Invocation) -> Result<Done, Failure> {
         let plan = Plan::new(
             &ContainerId::parse(&args.id)?,
             &bundle,
-            &Host::probe()?,
+            &Host::probe_for(&bundle)?,
             &options,
         )?;
         let text = if args.json {

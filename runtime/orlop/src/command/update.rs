@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use container::{ContainerId, resources, verbs};
+use container::verbs::{self, Change};
+use container::{ContainerId, resources};
 use serde_json::{Map, Value, json};
 
 use super::{Done, Failure, exactly, with};
@@ -60,6 +61,12 @@ struct Line {
     /// 1: run only while nobody else wants a processor; 0: as usual
     #[arg(long, value_name = "0|1")]
     cpu_idle: Option<String>,
+    /// Shares of the last cache, such as "L3:0=7f0;1=1f"
+    #[arg(long, value_name = "SCHEMA")]
+    l3_cache_schema: Option<String>,
+    /// Shares of the memory's bandwidth, such as "MB:0=20;1=70"
+    #[arg(long, value_name = "SCHEMA")]
+    mem_bw_schema: Option<String>,
     /// Obsolete
     #[arg(long, value_name = "SIZE", hide = true)]
     kernel_memory: Option<String>,
@@ -78,11 +85,18 @@ pub(super) fn update(invocation: &Invocation) -> Result<Done, Failure> {
         let (root, _) = invocation.root()?;
         let mut warnings = Vec::new();
         let change = match line.resources.as_deref().filter(|file| !file.is_empty()) {
-            Some(file) => resources::parse(&read(file)?, file)?,
+            Some(file) => Change {
+                resources: resources::parse(&read(file)?, file)?,
+                ..Change::default()
+            },
             None => {
                 warnings.extend(obsolete(&line));
                 let text = resources_of(&line)?.to_string();
-                resources::parse(text.as_bytes(), "options")?
+                Change {
+                    resources: resources::parse(text.as_bytes(), "options")?,
+                    l3_cache_schema: line.l3_cache_schema,
+                    mem_bw_schema: line.mem_bw_schema,
+                }
             }
         };
         warnings.extend(verbs::update(&root, &id, &change)?);
