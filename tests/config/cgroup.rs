@@ -433,6 +433,47 @@ fn every_hierarchy_is_joined_and_left() {
 }
 
 #[test]
+fn a_container_that_came_up_against_a_limit_says_so() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle.set("/linux/resources/pids", json!({"limit": 5}));
+    bundle.set(
+        "/linux/resources/memory",
+        json!({"limit": 8_388_608, "swap": 8_388_608}),
+    );
+    bundle.sh("dd if=/dev/zero of=/dev/shm/x bs=1M count=40; for i in 1 2 3 4 5 6 7 8; do sleep 0.2 & done; wait");
+    let id = env.start(&bundle);
+    assert!(env.state(&id)["annotations"].is_null(), "it has not ended");
+    env.reaches(&id, "stopped");
+    let annotations = env.state(&id)["annotations"].clone();
+    let of = |name: &str| {
+        let name = format!("io.github.orlop.limit.{name}");
+        annotations[&name].as_str().must(&annotations).to_owned()
+    };
+    let memory = of("memory");
+    assert!(
+        memory.starts_with("limit=8388608 peak=8") && memory.contains(" killed="),
+        "{memory}"
+    );
+    assert!(of("pids").starts_with("limit=5 ") && of("pids").contains("refused="));
+    let done = env.orlop(&["delete", &id]).run().ok();
+    for part in [
+        "linux.resources.memory.limit: limit 8388608, peak 8",
+        "linux.resources.pids.limit: limit 5",
+    ] {
+        assert!(done.stderr().contains(part), "{part}\n{done}");
+    }
+    bundle.args(&["true"]);
+    let id = env.start(&bundle);
+    env.reaches(&id, "stopped");
+    assert!(
+        env.state(&id)["annotations"].is_null(),
+        "no limit was in its way"
+    );
+    assert_eq!(env.orlop(&["delete", &id]).run().ok().stderr(), "");
+}
+
+#[test]
 fn limits_act() {
     let env = Env::new();
     let mut bundle = env.bundle();

@@ -15,6 +15,7 @@ mod idmap;
 pub mod launch;
 pub mod notify;
 pub mod plan;
+pub mod reached;
 pub mod resctrl;
 pub mod resources;
 mod spelling;

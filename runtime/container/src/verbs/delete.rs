@@ -13,7 +13,7 @@ use super::open;
 use crate::launch::hooks;
 use crate::state::{Found, Intent, Record, StateRoot, Status, is_alive};
 use crate::timing::{Phase, Timing};
-use crate::{ContainerId, text};
+use crate::{ContainerId, reached, text};
 
 /// How long a killed process may take to end before we give up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +53,7 @@ pub fn discard(
     record: &Record,
     timing: &Timing,
 ) -> Result<Vec<String>> {
+    let reached = reached::limits(record);
     if let Some(cgroup) = &record.cgroup {
         if !owns_pids(record) {
             cgroup
@@ -70,12 +71,11 @@ pub fn discard(
     let state = record.state(Status::Stopped);
     // The container is gone whatever they say: each of them runs, and what fails is a warning (runtime.md, lifecycle).
     let run = |hook| hooks::run(std::slice::from_ref(hook), &state, Some(&record.bundle)).err();
-    Ok(record
-        .hooks
-        .poststop
+    let failed = record.hooks.poststop.iter().filter_map(run);
+    Ok(reached
         .iter()
-        .filter_map(run)
-        .map(|error| format!("{error:#}"))
+        .map(|limit| reached::line(&record.id, limit))
+        .chain(failed.map(|error| format!("{error:#}")))
         .collect())
 }
 

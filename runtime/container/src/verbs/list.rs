@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::ContainerId;
-use crate::state::{Found, OciState, Record, StateRoot};
+use crate::state::{Found, OciState, Record, StateRoot, Status};
+use crate::{ContainerId, reached};
 
 /// Returns one container's state.
 pub fn state(root: &StateRoot, id: &ContainerId) -> Result<OciState> {
@@ -26,11 +26,15 @@ pub fn list(root: &StateRoot) -> Result<(Vec<OciState>, Vec<String>)> {
 }
 
 fn full(root: &StateRoot, id: &ContainerId, record: &Record) -> OciState {
+    let mut state = record.state(root.status(id, record));
+    if state.status == Status::Stopped {
+        reached::annotate(&mut state.annotations, record);
+    }
     OciState {
         rootfs: Some(record.rootfs.clone()),
         created: Some(record.created.clone()),
         owner: Some(user_name(record.owner)),
-        ..record.state(root.status(id, record))
+        ..state
     }
 }
 
