@@ -367,6 +367,16 @@ def limits(engine):
 
 
 @checks
+def update(engine):
+    container = engine.detach(*"--memory 64m --memory-swap 64m --cpus 0.5".split())
+    cgroup = Cgroup(container.pid())
+    for memory, cpus, quota in (("96m", "0.75", "75000"), ("48m", "0.25", "25000")):
+        engine.cli("update", "--memory", memory, "--memory-swap", memory, "--cpus", cpus, container.id)
+        same("memory", cgroup.value("memory", "memory.limit_in_bytes", "memory.max"), str(int(memory[:-1]) << 20))
+        matches("processor", f"^{quota}", cgroup.value("cpu", "cpu.cfs_quota_us", "cpu.max"))
+
+
+@checks
 def pids_limit_holds(engine):
     script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do sleep 3 & done; true"
     result = engine.run("--pids-limit", "10", IMAGE, "sh", "-c", script, code=None)

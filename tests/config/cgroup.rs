@@ -442,8 +442,9 @@ fn a_container_that_came_up_against_a_limit_says_so() {
         json!({"limit": 8_388_608, "swap": 8_388_608}),
     );
     bundle.sh("dd if=/dev/zero of=/dev/shm/x bs=1M count=40; for i in 1 2 3 4 5 6 7 8; do sleep 0.2 & done; wait");
-    let id = env.start(&bundle);
+    let id = env.create(&bundle);
     assert!(env.state(&id)["annotations"].is_null(), "it has not ended");
+    env.orlop(&["start", &id]).run().ok();
     env.reaches(&id, "stopped");
     let annotations = env.state(&id)["annotations"].clone();
     let of = |name: &str| {
