@@ -374,10 +374,23 @@ fn accompany(
                 }
                 return Ok(terminal);
             }
-            Some(ToParent::Failed(failure)) => bail!(failed_init(failure)),
+            Some(ToParent::Failed(failure)) => bail!(failed_init(explained(failure, plan))),
             None => bail!(died(child, cgroup)),
         }
     }
+}
+
+/// Adds what EINVAL means where the root is attached nowhere: mounts on such a tree are as new as Linux 6.15.
+fn explained(mut failure: protocol::Failure, plan: &Plan) -> protocol::Failure {
+    use protocol::Step;
+    let mounts = [Step::Mount, Step::Device, Step::ReadOnly, Step::Mask].contains(&failure.step);
+    if mounts
+        && failure.errno == Some(sys::Errno::EINVAL)
+        && !plan.namespaces.has(Namespaces::MOUNT)
+    {
+        failure.object += ": without a mount namespace in linux.namespaces this needs Linux 6.15";
+    }
+    failure
 }
 
 fn failed_init(failure: protocol::Failure) -> anyhow::Error {
