@@ -21,7 +21,7 @@ pub use update::{Change, update};
 
 use std::os::fd::OwnedFd;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use sys::process::Pid;
 
 use crate::state::{Identity, is_alive};
@@ -31,8 +31,8 @@ use crate::text;
 pub(crate) fn open(process: &Identity) -> Result<OwnedFd> {
     let pidfd = sys::process::pidfd_open(Pid::from_raw(process.pid));
     // After opening: from now on the descriptor cannot come to mean another process.
-    match pidfd {
-        Ok(pidfd) if is_alive(process) => Ok(pidfd),
-        _ => bail!(text::NOT_RUNNING),
+    if !is_alive(process) {
+        bail!(text::NOT_RUNNING);
     }
+    pidfd.with_context(|| format!("open a pidfd for process {}", process.pid))
 }
