@@ -87,7 +87,8 @@ fn run_calls_all_of_them() {
     for kind in KINDS {
         hook(&mut bundle, kind, &format!("echo {kind} >> $LOG"));
     }
-    bundle.sh("sleep 0.2; echo program >> /tmp/log");
+    // A poststart hook runs beside the program.
+    bundle.sh("until grep -q poststart /tmp/log; do sleep 0.02; done; echo program >> /tmp/log");
     env.run(&bundle).ok();
     let text = fs::read_to_string(log(&bundle)).must("the log");
     assert_eq!(

@@ -108,12 +108,19 @@ pub(crate) fn processes(tag: &str) -> Vec<i32> {
             .windows(tag.len())
             .any(|window| window == tag.as_bytes())
     };
+    // Where systemd runs on cgroup v1, the kernel starts this with the path of each cgroup that has become empty.
+    let agent = |pid: i32| {
+        let cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let program = cmdline.split(|byte| *byte == 0).next();
+        program.is_some_and(|program| program.ends_with(b"/systemd-cgroups-agent"))
+    };
     let belongs = |pid: &i32| {
         let kernel_thread = fs::read(format!("/proc/{pid}/maps"))
             .unwrap_or_default()
             .is_empty();
         *pid != me
             && !kernel_thread
+            && !agent(*pid)
             && ["environ", "cmdline", "cgroup", "mountinfo"]
                 .iter()
                 .any(|file| contains(*pid, file))
