@@ -32,7 +32,7 @@ CGROUPS = {
     "v1": ["systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=1"],
 }
 # Mitigations cost time where no stranger shares the processor.
-ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off audit=0 systemd.show_status=0".split()
+ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off systemd.show_status=0".split()
 MEMORY_MIB = 2048
 
 
