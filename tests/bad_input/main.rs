@@ -2,6 +2,7 @@
 
 mod config;
 mod host;
+mod kernel;
 mod resources;
 mod scheduling;
 

@@ -26,9 +26,17 @@ pub use nix::errno::Errno;
 pub type Result<T> = std::result::Result<T, Errno>;
 
 /// Returns the kernel's reason in lower case, as messages use it: `no such file or directory`.
+///
+/// Every system call that a start cannot do without is in Linux 5.12; some filters, too, hide the newer ones in this way.
 #[must_use]
 pub fn reason(errno: Errno) -> String {
-    errno.desc().to_lowercase()
+    let text = errno.desc().to_lowercase();
+    if errno == Errno::ENOSYS {
+        return format!(
+            "{text} by this kernel, or hidden by a seccomp filter (orlop needs Linux 5.12)"
+        );
+    }
+    text
 }
 
 /// Turns the `-1` of a raw system call into its errno.

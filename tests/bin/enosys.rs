@@ -1,0 +1,50 @@
+//! Runs a program as on a kernel that lacks some system calls: `enosys NAME[,NAME]... PROGRAM [ARG]...`.
+//!
+//! A seccomp filter answers ENOSYS to them, for the program and for all that it starts. Fallbacks are really run that way.
+
+#![allow(clippy::print_stderr)]
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// What a kernel before the given version lacks.
+const CALLS: [(&str, i64); 11] = [
+    ("open_tree", libc::SYS_open_tree),                 // 5.2
+    ("move_mount", libc::SYS_move_mount),               // 5.2
+    ("fsopen", libc::SYS_fsopen),                       // 5.2
+    ("fsconfig", libc::SYS_fsconfig),                   // 5.2
+    ("fsmount", libc::SYS_fsmount),                     // 5.2
+    ("pidfd_send_signal", libc::SYS_pidfd_send_signal), // 5.1
+    ("pidfd_open", libc::SYS_pidfd_open),               // 5.3
+    ("clone3", libc::SYS_clone3),                       // 5.3
+    ("openat2", libc::SYS_openat2),                     // 5.6
+    ("close_range", libc::SYS_close_range),             // 5.9
+    ("mount_setattr", libc::SYS_mount_setattr),         // 5.12
+];
+
+fn main() {
+    let mut words = std::env::args_os().skip(1);
+    let (Some(names), Some(program)) = (words.next(), words.next()) else {
+        end("usage: enosys NAME[,NAME]... PROGRAM [ARG]...");
+    };
+    let names = names.to_string_lossy().into_owned();
+    let number = |name: &str| {
+        let call = CALLS.iter().find(|(known, _)| *known == name);
+        call.map_or_else(
+            || end(&format!("{name}: not a name that enosys knows")),
+            |(_, number)| *number,
+        )
+    };
+    let numbers: Vec<i64> = names.split(',').map(number).collect();
+    if let Err(error) = orlop_tests::sys::answer_enosys(&numbers) {
+        end(&format!("the filter: {error}"));
+    }
+    let error: io::Error = Command::new(program).args(words).exec();
+    end(&error.to_string());
+}
+
+fn end(message: &str) -> ! {
+    eprintln!("enosys: {message}");
+    std::process::exit(125);
+}
