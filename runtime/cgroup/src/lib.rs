@@ -32,7 +32,7 @@ pub use layout::{Hierarchy, Kind, Layout};
 pub use make::Cgroup;
 pub use oom::OomEvents;
 pub use path::CgroupPath;
-pub use plan::{Dir, Enable, InUse, Inherit, Missing, Plan, Write, plan};
+pub use plan::{Dir, Enable, Inherit, Missing, Plan, Write, plan};
 pub use reached::Reached;
 pub use stats::Stats;
 pub use update::update;

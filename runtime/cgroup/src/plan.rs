@@ -22,19 +22,6 @@ pub struct Plan {
     pub inherit: Vec<Inherit>,
     /// Limits, grouped by directory.
     pub writes: Vec<Write>,
-    /// What must not exceed a limit before any is written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub in_use: Option<InUse>,
-}
-
-/// A file whose number must not be above a limit that is to come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct InUse {
-    /// Index into [`Plan::dirs`].
-    pub dir: usize,
-    pub file: String,
-    pub limit: i64,
-    pub json_path: String,
 }
 
 /// A cgroup in one hierarchy.
@@ -290,7 +277,6 @@ impl<'a> Writes<'a> {
             enable,
             inherit,
             writes: self.list,
-            in_use: None,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Refusal};
 use crate::file;
 use crate::limits;
 use crate::make::{Cgroup, hand_down, write_all};
-use crate::plan::{Dir, InUse, Missing, Plan, Purpose, Write, Writes};
+use crate::plan::{Dir, Missing, Plan, Purpose, Write, Writes};
 
 /// Plans new limits for existing cgroups. What `change` leaves open stays; `before` is what the cgroups have been told up to now.
 ///
@@ -25,36 +25,13 @@ pub fn update(
         let before = before.devices().as_deref().unwrap_or_default();
         devices::change(&mut writes, before, after)?;
     }
-    let mut plan = writes.finish(Vec::new());
-    plan.in_use = in_use(dirs, before, change);
-    Ok(plan)
-}
-
-/// cgroup v2 takes a limit below what is in use, and kills; `checkBeforeUpdate` asks it not to. v1 refuses by itself.
-fn in_use(dirs: &[Dir], before: &LinuxResources, change: &LinuxResources) -> Option<InUse> {
-    let dir = dirs.iter().position(|dir| dir.has("memory"))?;
-    let limit = change
-        .memory()
-        .as_ref()?
-        .limit()
-        .filter(|limit| *limit > 0)?;
-    let asked = |resources: &LinuxResources| resources.memory().as_ref()?.check_before_update();
-    let check = asked(change).or(asked(before)) == Some(true) && dirs[dir].is_unified();
-    check.then(|| InUse {
-        dir,
-        file: "memory.current".to_owned(),
-        limit,
-        json_path: "linux.resources.memory.limit".to_owned(),
-    })
+    Ok(writes.finish(Vec::new()))
 }
 
 impl Cgroup {
     /// Sets new limits, as [`update`] plans them. When one of them is refused, those that were set before it are set back; what
     /// cannot be is in the error.
     pub fn update(&mut self, plan: &Plan) -> Result<(), Error> {
-        plan.in_use
-            .as_ref()
-            .map_or(Ok(()), |in_use| check(plan, in_use))?;
         hand_down(plan)?;
         let mut journal = Journal::new();
         for writes in plan.writes.chunk_by(|a, b| a.dir == b.dir) {
@@ -65,24 +42,6 @@ impl Cgroup {
             }
         }
         Ok(())
-    }
-}
-
-/// Refuses a limit below what is in use.
-fn check(plan: &Plan, in_use: &InUse) -> Result<(), Error> {
-    let path = plan.dirs[in_use.dir].path.join(&in_use.file);
-    let text = file::read(&path).map_err(|errno| Error::call("read", &path, errno))?;
-    match text.parse::<i64>() {
-        Ok(used) if used > in_use.limit => Err(Error::Call {
-            call: format!(
-                "limit {} to {}",
-                plan.dirs[in_use.dir].path.display(),
-                in_use.limit
-            ),
-            errno: sys::Errno::EBUSY,
-            why: format!("; {used} bytes are in use ({})", in_use.json_path),
-        }),
-        _ => Ok(()),
     }
 }
 
