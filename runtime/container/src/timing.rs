@@ -38,6 +38,7 @@ phases! {
     Open = "open sources",
     Cgroups = "make cgroups",
     Clone = "clone",
+    Network = "network namespace",
     Adopt = "write id maps, oom score",
     Record = "write the record",
     Limits = "set limits",

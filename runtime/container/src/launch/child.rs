@@ -11,6 +11,7 @@ use sys::process::{self, Namespaces, Signal};
 
 use super::born::{self, Cradle};
 use super::console::{self, Pty};
+use super::network;
 use super::payload::Payload;
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs;
@@ -110,7 +111,8 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     if plan.namespaces.new.contains(Namespaces::CGROUP) {
         process::unshare(Namespaces::CGROUP).at(Step::Namespace, "CGROUP")?;
     }
-    if plan.namespaces.new.contains(Namespaces::NETWORK) {
+    let network_apart = network::is_apart(&plan.namespaces);
+    if plan.namespaces.new.contains(Namespaces::NETWORK) && !network_apart {
         sys::net::loopback_up().at(Step::Network, "lo")?;
     }
     if let Some(name) = &plan.hostname {
@@ -135,7 +137,15 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         rootfs::detached_root(root)
     };
     timing.child(Phase::Root);
-    mounts::make(&plan.mounts, sources, (&tree, terms), timing)?;
+    let mut list = plan.mounts.iter().zip(sources).enumerate();
+    if network_apart {
+        let first = network::before(&plan.mounts);
+        mounts::make(list.by_ref().take(first), (&tree, terms), timing)?;
+        // Not before it is needed: until now it was in the making.
+        network::enter(channel)?;
+        timing.child(Phase::Network);
+    }
+    mounts::make(list, (&tree, terms), timing)?;
     drop(users);
     dev::make(plan, devices, &tree)?;
     timing.child(Phase::Dev);

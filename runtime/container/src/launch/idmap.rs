@@ -12,7 +12,7 @@ use sys::mount::Propagation;
 use sys::process::{self, Birth, Namespaces};
 
 use super::mounts::lock;
-use super::protocol::{At, Channel, Failure, Step};
+use super::protocol::{At, Channel, Failure, Step, ToChild};
 use crate::check::{Source, Terms};
 use crate::idmap::Users;
 use crate::plan::Mount;
@@ -104,7 +104,9 @@ impl Mapped {
         };
         for (index, source) in self.sources {
             let copy = lock(source, &mounts[index], terms)?;
-            parent.give_source(&copy).at(Step::Parent, "socket")?;
+            parent
+                .hand_child(ToChild::Source, &copy)
+                .at(Step::Parent, "socket")?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub(crate) mod enter;
 pub(crate) mod hooks;
 mod idmap;
 mod mounts;
+mod network;
 mod payload;
 mod privileges;
 mod protocol;
@@ -145,6 +146,10 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     adopt(plan, newborn.child()?, &parent)?;
     let mut classes = ClassGuard::make(plan, newborn.child()?)?;
     timing.parent(Phase::Adopt);
+    if network::is_apart(&plan.namespaces) {
+        network::make(&parent)?;
+        timing.parent(Phase::Network);
+    }
     // Written while the child is at work, put in place when it is done.
     let record = Record {
         resctrl: classes.groups.clone(),
@@ -247,8 +252,13 @@ fn bear(
     let joins = std::mem::take(&mut opened.joins);
     let entry = cgroup.entry()?;
     let unified = entry.as_ref().and_then(cgroup::Entry::unified);
+    let apart = if network::is_apart(&plan.namespaces) {
+        Namespaces::NETWORK
+    } else {
+        Namespaces::empty()
+    };
     let cradle = Cradle {
-        new: plan.namespaces.new,
+        new: plan.namespaces.new - apart,
         joins: &joins,
         cgroup: unified,
     };

@@ -10,7 +10,7 @@ use sys::mount::{Attr, Extent, NewFs, Propagation, attach, clone_path, set_attr}
 use super::copy_up;
 use super::dev::{Parents, link};
 use super::protocol::Channel;
-use super::protocol::{At, Failure, Step};
+use super::protocol::{At, Failure, Step, ToChild};
 use super::tree::{Tree, below};
 use crate::check::{self, Source, Terms};
 use crate::plan::{Mount, MountKind, Setting};
@@ -18,14 +18,13 @@ use crate::timing::Timing;
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// Makes the plan's mounts in their order.
-pub(super) fn make(
-    mounts: &[Mount],
-    sources: Vec<Source>,
+/// Makes some of the plan's mounts, each with its place in the plan and its source, in their order.
+pub(super) fn make<'a>(
+    mounts: impl Iterator<Item = (usize, (&'a Mount, Source))>,
     (tree, terms): (&Tree, Terms<'_>),
     timing: &Timing,
 ) -> Result<()> {
-    for (index, (mount, source)) in mounts.iter().zip(sources).enumerate() {
+    for (index, (mount, source)) in mounts {
         one(mount, source, tree, terms)?;
         timing.mounted(index);
     }
@@ -332,7 +331,7 @@ pub(super) fn locked(
 ) -> Result<Vec<Source>> {
     let copy = |checked, mount: &Mount| match mount.idmap {
         None => lock(checked, mount, terms),
-        Some(_) => channel.source(),
+        Some(_) => channel.receive(ToChild::Source),
     };
     let exchange = |(mount, source): (&Mount, Source)| match source {
         Source::Directory(checked) => copy(checked, mount).map(Source::Directory),

@@ -28,14 +28,27 @@ pub(crate) enum ToParent {
 pub(crate) enum ToChild {
     /// The id maps are written.
     Mapped,
+    /// The copy of a bind source that the child itself cannot make, by descriptor.
+    Source,
+    /// The network namespace, by descriptor.
+    Network,
     /// Hooks have run, or the limits are set.
     Continue,
     /// The container is recorded; it may live on without its parent.
     Go,
 }
 
-/// A mount whose ids are mapped, as the parent sends it to the child before [`ToChild::Mapped`].
-const SOURCE: &[u8] = b"S";
+impl ToChild {
+    fn tag(self) -> u8 {
+        match self {
+            Self::Mapped => b'M',
+            Self::Source => b'S',
+            Self::Network => b'N',
+            Self::Continue => b'C',
+            Self::Go => b'G',
+        }
+    }
+}
 
 /// The step that failed, the object it was about, and the kernel's reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,40 +215,30 @@ impl Channel {
 
     /// Sends the parent's message.
     pub(crate) fn tell_child(&self, message: ToChild) -> sys::Result<()> {
-        let tag = match message {
-            ToChild::Mapped => b'M',
-            ToChild::Continue => b'C',
-            ToChild::Go => b'G',
-        };
-        socket::send(&self.0, &[tag], None)
+        socket::send(&self.0, &[message.tag()], None)
     }
 
-    /// Sends the copy of a bind source that the child itself cannot make.
-    pub(crate) fn give_source(&self, source: &OwnedFd) -> sys::Result<()> {
-        socket::send(&self.0, SOURCE, Some(source.as_fd()))
-    }
-
-    /// Waits for the copy of a bind source.
-    pub(crate) fn source(&self) -> Result<OwnedFd, Failure> {
-        let mut buffer = [0; 8];
-        match socket::receive(&self.0, &mut buffer).at(Step::Parent, "socket")? {
-            (SOURCE, Some(source)) => Ok(source),
-            _ => Err(Failure::new(Step::Parent, "is gone")),
-        }
+    /// Sends the parent's message with a descriptor.
+    pub(crate) fn hand_child(&self, message: ToChild, fd: &OwnedFd) -> sys::Result<()> {
+        socket::send(&self.0, &[message.tag()], Some(fd.as_fd()))
     }
 
     /// Waits for one certain message of the parent; anything else, its death above all, ends the child.
     pub(crate) fn expect(&self, want: ToChild) -> Result<(), Failure> {
+        self.hear_parent(want).map(drop)
+    }
+
+    /// Waits likewise for a message that carries a descriptor.
+    pub(crate) fn receive(&self, want: ToChild) -> Result<OwnedFd, Failure> {
+        self.hear_parent(want)?
+            .ok_or_else(|| Failure::new(Step::Parent, "is gone"))
+    }
+
+    fn hear_parent(&self, want: ToChild) -> Result<Option<OwnedFd>, Failure> {
         let mut buffer = [0; 8];
-        let (bytes, _) = socket::receive(&self.0, &mut buffer).at(Step::Parent, "socket")?;
-        let got = match bytes {
-            b"M" => Some(ToChild::Mapped),
-            b"C" => Some(ToChild::Continue),
-            b"G" => Some(ToChild::Go),
-            _ => None,
-        };
-        if got == Some(want) {
-            Ok(())
+        let (bytes, fd) = socket::receive(&self.0, &mut buffer).at(Step::Parent, "socket")?;
+        if bytes == [want.tag()] {
+            Ok(fd)
         } else {
             Err(Failure::new(Step::Parent, "is gone"))
         }
