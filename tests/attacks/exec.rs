@@ -156,7 +156,7 @@ fn bad_values_of_exec_are_refused_in_one_line() {
             "CAP_X",
         ),
         (
-            "{\"args\": [\"true\"], \"cwd\": \"/\", \"user\": {\"uid\": 0, \"gid\": 0}, \"scheduler\": {\"policy\": \"SCHED_BATCH\"}}",
+            "{\"args\": [\"true\"], \"cwd\": \"/\", \"user\": {\"uid\": 0, \"gid\": 0}, \"scheduler\": {\"policy\": \"SCHED_BATCH\", \"priority\": 1}}",
             "scheduler",
         ),
     ] {

@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
+use sys::Errno;
 use sys::fs::{self, Mode, OFlag};
 use sys::process::{self, Namespaces};
 
@@ -29,9 +30,11 @@ pub(super) fn make(child: &Channel) -> Result<()> {
         .context("bring up lo")
         .and_then(|()| current().context("open the container's network namespace"));
     process::setns(&own, Namespaces::NETWORK).context("return to own network namespace")?;
-    child
-        .hand_child(ToChild::Network, &made?)
-        .context("hand over the network namespace")
+    match child.hand_child(ToChild::Network, &made?) {
+        // It has failed meanwhile, and what it has said will be heard.
+        Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+        handed => handed.context("hand over the network namespace"),
+    }
 }
 
 /// Enters the namespace, in the child.

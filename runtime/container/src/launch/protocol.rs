@@ -196,12 +196,16 @@ impl Channel {
 
     /// Waits for the child; `None` is the end: it runs the payload or is dead.
     pub(crate) fn hear_child(&self) -> sys::Result<Option<ToParent>> {
+        match self.hear() {
+            // A child that died with unread messages of ours resets the pair; the kernel tells that once, before what it has said.
+            Err(Errno::ECONNRESET) => self.hear(),
+            other => other,
+        }
+    }
+
+    fn hear(&self) -> sys::Result<Option<ToParent>> {
         let mut buffer = [0; LONGEST];
-        let (bytes, fd) = match socket::receive(&self.0, &mut buffer) {
-            // A child that died with unread messages of ours resets the pair.
-            Err(Errno::ECONNRESET) => return Ok(None),
-            other => other?,
-        };
+        let (bytes, fd) = socket::receive(&self.0, &mut buffer)?;
         match (bytes.split_first(), fd) {
             (None, _) => Ok(None),
             (Some((b'm', _)), _) => Ok(Some(ToParent::Mounted)),
