@@ -146,10 +146,8 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     adopt(plan, newborn.child()?, &parent)?;
     let mut classes = ClassGuard::make(plan, newborn.child()?)?;
     timing.parent(Phase::Adopt);
-    if network::is_apart(&plan.namespaces) {
-        network::make(&parent)?;
-        timing.parent(Phase::Network);
-    }
+    network::make(&plan.namespaces, &parent)?;
+    timing.parent(Phase::Network);
     // Written while the child is at work, put in place when it is done.
     let record = Record {
         resctrl: classes.groups.clone(),
@@ -158,10 +156,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     reservation.write_record(&record)?;
     timing.parent(Phase::Record);
     let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup)?;
-    if let Some(socket) = &request.pidfd_socket {
-        sys::socket::send(socket, b"pidfd", Some(newborn.child()?.pidfd.as_fd()))
-            .context("send the pidfd to --pidfd-socket")?;
-    }
+    send_pidfd(&request, newborn.child()?)?;
     reservation.commit()?;
     timing.parent(Phase::Commit);
     if let Some(file) = &request.pid_file {
@@ -437,6 +432,14 @@ fn record(request: &Request<'_>, child: &Child, cgroup: &CgroupGuard) -> Result<
         cgroup.cgroup.clone(),
         created,
     ))
+}
+
+fn send_pidfd(request: &Request<'_>, child: &Child) -> Result<()> {
+    let Some(socket) = &request.pidfd_socket else {
+        return Ok(());
+    };
+    sys::socket::send(socket, b"pidfd", Some(child.pidfd.as_fd()))
+        .context("send the pidfd to --pidfd-socket")
 }
 
 /// Writes a process id, without a newline (go-runc reads the whole file as a number), in place at once.

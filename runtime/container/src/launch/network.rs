@@ -22,8 +22,11 @@ pub(super) fn is_apart(plan: &NamespacePlan) -> bool {
     plan.new.contains(Namespaces::NETWORK) && !plan.has_user()
 }
 
-/// Makes the namespace, with `lo` up, and hands it to the child; this process comes back to its own.
-pub(super) fn make(child: &Channel) -> Result<()> {
+/// Makes the namespace, if it is ours to make, with `lo` up, and hands it to the child; this process comes back to its own.
+pub(super) fn make(plan: &NamespacePlan, child: &Channel) -> Result<()> {
+    if !is_apart(plan) {
+        return Ok(());
+    }
     let own = current().context("open own network namespace")?;
     process::unshare(Namespaces::NETWORK).context("make a network namespace")?;
     let made = sys::net::loopback_up()
