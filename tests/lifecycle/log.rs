@@ -183,10 +183,6 @@ fn what_comes_later_is_refused_by_name() {
     env.orlop(&["exec", "--cgroup", "sub", &id, "true"])
         .run()
         .refused(255, &["--cgroup"]);
-    env.orlop(&["checkpoint", &id])
-        .run()
-        .refused(1, &["checkpoint"]);
-    env.orlop(&["restore", &id]).run().refused(1, &["restore"]);
     env.as_before(&after, "verbs that come later");
     bundle
         .set(
@@ -201,14 +197,4 @@ fn what_comes_later_is_refused_by_name() {
     create.run().refused(1, &["systemd"]);
     env.orlop(&["delete", "-f", &id]).run().ok();
     env.as_before(&world, "--systemd-cgroup");
-    env.orlop(&["checkpoint", "--help"]).run().ok();
-    env.orlop(&["restore", "--help"]).run().ok();
-    let done = env
-        .orlop(&["restore", "--lsm-mount-context"])
-        .run()
-        .exits(1);
-    assert!(
-        done.stderr().contains("flag needs an argument"),
-        "podman looks for this text\n{done}"
-    );
 }

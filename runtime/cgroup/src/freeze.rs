@@ -1,6 +1,7 @@
 //! Stopping and continuing everything in a cgroup at once.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sys::Errno;
@@ -40,6 +41,12 @@ impl Cgroup {
     /// Tells whether the cgroup is frozen, or about to be.
     pub fn is_frozen(&self) -> Result<bool, Error> {
         self.freezer().map_or(Ok(false), is_frozen)
+    }
+
+    /// Returns where the cgroup is frozen, for programs that do it by themselves.
+    #[must_use]
+    pub fn freezer_path(&self) -> Option<&Path> {
+        self.freezer().map(|dir| dir.path.as_path())
     }
 
     /// Returns the directory that can be frozen: the v1 controller, or cgroup v2, where every cgroup can.

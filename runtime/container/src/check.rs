@@ -328,6 +328,9 @@ fn device(device: &Device) -> Result<Option<OwnedFd>, Refusal> {
     Ok(Some(node))
 }
 
+/// Read-only still lets the device be written, but not the host's inode be changed: its mode and owner are the host's.
+pub(crate) const NODE: Attr = Attr::RDONLY.union(Attr::NOSUID).union(Attr::NOEXEC);
+
 /// Copies the mount of a device node, once it is known to be that device (CVE-2025-31133: not what its name promises).
 fn node(path: &Path, (kind, rdev): (SFlag, u64)) -> sys::Result<OwnedFd> {
     let node = sys::mount::clone_path(path, Extent::One)?;
@@ -335,12 +338,10 @@ fn node(path: &Path, (kind, rdev): (SFlag, u64)) -> sys::Result<OwnedFd> {
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != kind || stat.st_rdev != rdev {
         return Err(Errno::ENODEV);
     }
-    // Read-only still lets the device be written, but not the host's inode be changed: its mode and owner are the host's.
-    let set = Attr::RDONLY | Attr::NOSUID | Attr::NOEXEC;
     sys::mount::set_attr(
         &node,
         Extent::One,
-        set,
+        NODE,
         Attr::empty(),
         Some(Propagation::Private),
     )?;

@@ -7,6 +7,7 @@
 
 pub mod bundle;
 pub mod check;
+pub mod criu;
 pub mod exec;
 pub mod foreground;
 pub mod host;

@@ -17,9 +17,13 @@ _orlop() {
         offers=$("$program" ${command:+"$command"} --help 2>/dev/null | grep -o -- '--[a-z][a-z-]*')
     else
         case $command in
+<<<<<<< HEAD
             start | exec | kill | delete | state | ps | pause | resume | update | events)
+=======
+            start | exec | kill | delete | state | ps | pause | resume | update | checkpoint)
+>>>>>>> 87cbb8d (wip4)
                 offers=$("$program" "${root[@]}" list --quiet 2>/dev/null) ;;
-            plan) compopt -o dirnames ;;
+            plan | restore) compopt -o dirnames ;;
             *) compopt -o default ;;
         esac
     fi

@@ -205,11 +205,15 @@ pub fn dup_onto(fd: impl AsFd, number: i32) -> Result<()> {
     Ok(())
 }
 
+/// Copies a descriptor to a number of at least `least`, close-on-exec.
+pub fn lift_copy(fd: impl AsFd, least: i32) -> Result<OwnedFd> {
+    crate::owned(fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least))?.into())
+}
+
 /// Moves a descriptor to a number of at least `least`, so that lower numbers are free for the payload.
 pub fn lift(fd: OwnedFd, least: i32) -> Result<OwnedFd> {
     if fd.as_raw_fd() >= least {
         return Ok(fd);
     }
-    let raw = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
-    crate::owned(raw.into())
+    lift_copy(fd, least)
 }

@@ -17,6 +17,7 @@ mod idmap;
 mod mounts;
 mod network;
 mod payload;
+pub(crate) mod points;
 mod privileges;
 mod protocol;
 mod rootfs;
@@ -257,7 +258,7 @@ fn bear(
         joins: &joins,
         cgroup: unified,
     };
-    let state = request_state(request);
+    let state = state_of(request.plan);
     let child = born::clone(&cradle, || {
         // The child's copy of our end would keep the pair alive when we die.
         drop(ours.take());
@@ -285,17 +286,18 @@ fn bear(
     Ok((Channel(ours), newborn))
 }
 
-fn request_state(request: &Request<'_>) -> crate::state::OciState {
+/// The state of a container that is being made, as its hooks receive it.
+pub(crate) fn state_of(plan: &Plan) -> crate::state::OciState {
     crate::state::OciState {
-        oci_version: request.plan.oci_version.clone(),
-        id: request.plan.id.clone(),
+        oci_version: plan.oci_version.clone(),
+        id: plan.id.clone(),
         pid: 0,
         // What hooks before the start are promised by the specification's test suite, though the state file comes later.
         status: Status::Created,
-        bundle: request.plan.bundle.clone(),
+        bundle: plan.bundle.clone(),
         rootfs: None,
         created: None,
-        annotations: request.plan.annotations.clone(),
+        annotations: plan.annotations.clone(),
         owner: None,
     }
 }
@@ -357,7 +359,7 @@ fn accompany(
                 cgroup.restrict_devices(plan)?;
                 let state = crate::state::OciState {
                     pid: child.pid.as_raw(),
-                    ..request_state(request)
+                    ..state_of(request.plan)
                 };
                 hooks::run(&plan.hooks.prestart, &state, Some(&plan.bundle))?;
                 hooks::run(&plan.hooks.create_runtime, &state, Some(&plan.bundle))?;
@@ -523,14 +525,14 @@ impl Drop for ClassGuard {
 
 /// Cgroups that are removed with their guard, unless the creation ends well.
 #[derive(Debug)]
-struct CgroupGuard {
+pub(crate) struct CgroupGuard {
     cgroup: Option<Cgroup>,
     devices: bool,
     keep: bool,
 }
 
 impl CgroupGuard {
-    fn make(plan: &Plan) -> Result<Self> {
+    pub(crate) fn make(plan: &Plan) -> Result<Self> {
         let cgroup = plan.cgroup.as_ref().map(Cgroup::create).transpose()?;
         Ok(Self {
             cgroup,
@@ -539,12 +541,16 @@ impl CgroupGuard {
         })
     }
 
+    pub(crate) fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
     fn entry(&self) -> Result<Option<cgroup::Entry>> {
         Ok(self.cgroup.as_ref().map(Cgroup::entry).transpose()?)
     }
 
     /// Sets the limits, while the child makes its mounts.
-    fn limit(&mut self, plan: &Plan) -> Result<()> {
+    pub(crate) fn limit(&mut self, plan: &Plan) -> Result<()> {
         if let (Some(cgroup), Some(plan)) = (&mut self.cgroup, &plan.cgroup) {
             cgroup.limit(plan)?;
         }
@@ -552,12 +558,31 @@ impl CgroupGuard {
     }
 
     /// Sets the device rules, once; not before the child has made its nodes, which they may forbid.
-    fn restrict_devices(&mut self, plan: &Plan) -> Result<()> {
+    pub(crate) fn restrict_devices(&mut self, plan: &Plan) -> Result<()> {
         if let (Some(cgroup), Some(plan), false) = (&mut self.cgroup, &plan.cgroup, self.devices) {
             cgroup.restrict_devices(plan)?;
             self.devices = true;
         }
         Ok(())
+    }
+}
+
+/// For a creation whose processes are made by somebody else.
+impl CgroupGuard {
+    /// Keeps the cgroups, with what this kernel made us ignore.
+    pub(crate) fn keep(&mut self) -> Vec<String> {
+        self.keep = true;
+        self.cgroup
+            .as_ref()
+            .map_or_else(Vec::new, |cgroup| cgroup.warnings.clone())
+    }
+
+    /// Kills whatever is in cgroups that are not kept.
+    pub(crate) fn end(&self) {
+        if let (Some(cgroup), false) = (&self.cgroup, self.keep) {
+            // The error that brought us here is the one to report.
+            drop(cgroup.kill_all(Signal::SIGKILL as i32));
+        }
     }
 }
 

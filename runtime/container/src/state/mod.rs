@@ -7,6 +7,7 @@
 //!     exec.fifo            0622; there until the container is started
 //!     seccomp.bpf          the compiled filter, for later processes; absent without one
 //!     notify/              the socket directory for NOTIFY_SOCKET; absent without one
+//!     criu-root/           a place for a mount that criu makes, while it restores
 //!     state.json           the record, put in place by rename(2): from that moment on the container exists
 //! ```
 //!
@@ -35,6 +36,8 @@ use crate::text;
 
 pub const FIFO: &str = "exec.fifo";
 pub const NOTIFY: &str = "notify";
+/// Where the root file system lies for criu while it restores; in its own mount namespace only.
+pub(crate) const CRIU_ROOT: &str = "criu-root";
 const STATE: &str = "state.json";
 const INTENT: &str = "intent.json";
 const FILTER: &str = "seccomp.bpf";

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use sys::Errno;
 use sys::fs::{self, AT_FDCWD, Mode, OFlag};
 
-use super::{FIFO, FILTER, INTENT, Intent, NOTIFY, Record, STATE};
+use super::{CRIU_ROOT, FIFO, FILTER, INTENT, Intent, NOTIFY, Record, STATE};
 use crate::text;
 
 /// The record before its container exists.
@@ -149,5 +149,13 @@ pub(super) fn remove(dir: &Path) -> Result<()> {
         let file = dir.join(name);
         gone(std::fs::remove_file(&file), &file)?;
     }
-    gone(std::fs::remove_dir(dir), dir)
+    match std::fs::remove_dir(dir) {
+        // Rare: a restore was killed.
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+            let root = dir.join(CRIU_ROOT);
+            gone(std::fs::remove_dir(&root), &root)?;
+            gone(std::fs::remove_dir(dir), dir)
+        }
+        other => gone(other, dir),
+    }
 }

@@ -1,5 +1,6 @@
 //! What can be done with a container that exists, one file per verb.
 
+mod checkpoint;
 mod delete;
 pub mod events;
 mod kill;
@@ -7,15 +8,18 @@ mod list;
 mod mounts;
 mod pause;
 mod ps;
+mod restore;
 mod start;
 mod update;
 
+pub use checkpoint::{Checkpoint, checkpoint};
 pub use delete::{delete, discard};
 pub use kill::{kill, signal};
 pub use list::{list, state};
 pub use mounts::{add_mounts, remove_mounts};
 pub use pause::{pause, resume};
 pub use ps::{processes, table};
+pub use restore::{Restore, restore};
 pub use start::{poststart, start};
 pub use update::{Change, update};
 

@@ -12,6 +12,7 @@ mod mounts;
 mod pause;
 mod plan;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -167,14 +168,17 @@ pub(crate) const TABLE: &[Entry] = &[
     ),
     entry(
         "checkpoint",
-        "save a running container (not in this version)",
+        "save a running container by criu",
         checkpoint::checkpoint,
     ),
-    entry(
-        "restore",
-        "bring a saved container back (not in this version)",
-        checkpoint::restore,
-    ),
+    Entry {
+        seal: true,
+        ..entry(
+            "restore",
+            "bring a saved container back by criu",
+            restore::restore,
+        )
+    },
 ];
 
 /// Runs the command that the invocation names.

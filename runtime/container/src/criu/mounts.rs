@@ -1,0 +1,283 @@
+//! Mounts that are not part of an image: criu writes down their names, and is told by whoever restores what stands for each name.
+//!
+//! What a container shares with its host is external: bind mounts, its cgroups, bound devices and the host's `/dev/null` over masked
+//! files. A mount's name is its destination in config.json, so that the same configuration restores it from its own sources.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sys::fs::{self, Inside, Mode, OFlag};
+use sys::mount::{Attr, Extent};
+
+use crate::check;
+use crate::plan::{MountKind, Plan, Refusal, Symlinks};
+use crate::state::NOTIFY;
+
+const NULL: &str = "/dev/null";
+
+/// One line of mountinfo (proc_pid_mountinfo(5)).
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: u64,
+    parent: u64,
+    pub(super) what: What,
+    pub(super) point: PathBuf,
+    pub(super) options: String,
+}
+
+/// What is mounted: a device's numbers, and the path in its file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct What {
+    device: String,
+    root: PathBuf,
+}
+
+/// Reads a mount table.
+pub(super) fn table(path: &str) -> Result<Vec<Entry>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| anyhow::anyhow!("read {path}: {}", crate::bundle::lower(&error)))?;
+    Ok(text.lines().filter_map(entry).collect())
+}
+
+fn entry(line: &str) -> Option<Entry> {
+    let mut fields = line.split(' ');
+    let (id, parent) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
+    let what = What {
+        device: device.to_string(),
+        root: unescape(root),
+    };
+    let options = fields.next()?.to_string();
+    Some(Entry {
+        id,
+        parent,
+        what,
+        point: unescape(point),
+        options,
+    })
+}
+
+fn unescape(field: &str) -> PathBuf {
+    let mut text = field.to_string();
+    for (escaped, plain) in [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ] {
+        text = text.replace(escaped, plain);
+    }
+    PathBuf::from(text)
+}
+
+/// Returns what a bind mount of a path of ours would mount.
+pub(super) fn origin(host: &[Entry], path: &Path) -> Option<What> {
+    let path = path.canonicalize().ok()?;
+    let id = fs::mount_id(fs::open_path(&path).ok()?).ok()?;
+    let entry = host.iter().find(|entry| entry.id == id)?;
+    let inside = path.strip_prefix(&entry.point).ok()?;
+    let root = entry.what.root.components().chain(inside.components());
+    Some(What {
+        device: entry.what.device.clone(),
+        root: root.collect(),
+    })
+}
+
+/// What a configuration shares with the host: its name, its place there, and the attributes that it has to have.
+pub(super) struct Shared {
+    pub(super) name: PathBuf,
+    pub(super) source: PathBuf,
+    pub(super) set: Attr,
+    extent: Extent,
+}
+
+impl Shared {
+    fn one(name: &Path, source: &Path, set: Attr) -> Self {
+        Self {
+            name: name.to_path_buf(),
+            source: source.to_path_buf(),
+            set,
+            extent: Extent::One,
+        }
+    }
+}
+
+pub(super) fn shared(plan: &Plan) -> Vec<Shared> {
+    let mut all = Vec::new();
+    for mount in &plan.mounts {
+        match &mount.kind {
+            MountKind::Bind { source, extent, .. } => all.push(Shared {
+                extent: *extent,
+                ..Shared::one(&mount.target, source, mount.set)
+            }),
+            MountKind::Cgroup { hierarchies, .. } => {
+                let own = hierarchies.iter();
+                all.extend(
+                    own.map(|own| {
+                        Shared::one(&mount.target.join(&own.name), &own.source, mount.set)
+                    }),
+                );
+            }
+            MountKind::Fs { .. } | MountKind::Remount => {}
+        }
+    }
+    let bound = plan.devices.iter().filter(|device| device.bind);
+    all.extend(bound.map(|device| Shared::one(&device.path, &device.path, check::NODE)));
+    if !plan.masked_paths.is_empty() {
+        all.push(Shared::one(Path::new(NULL), Path::new(NULL), check::NODE));
+    }
+    all
+}
+
+/// Names the external mounts of a running container, each by the place where it is now.
+pub(super) fn of_process(plan: &Plan, pid: i32, root: &OwnedFd) -> Result<Vec<String>> {
+    let table = table(&format!("/proc/{pid}/mountinfo"))?;
+    let at = |path: &Path| found(&table, root, path);
+    // Those that the configuration makes stand for themselves, also below a bind mount.
+    let own: Vec<_> = plan
+        .mounts
+        .iter()
+        .filter_map(|mount| at(&mount.target))
+        .map(|entry| entry.id)
+        .collect();
+    let mut external = Vec::new();
+    for shared in shared(plan) {
+        let Some(entry) = at(&shared.name) else {
+            continue;
+        };
+        external.push((entry.point.clone(), shared.name.clone()));
+        if shared.extent == Extent::Tree {
+            for below in below(&table, entry)
+                .into_iter()
+                .filter(|below| !own.contains(&below.id))
+            {
+                let rest = below
+                    .point
+                    .strip_prefix(&entry.point)
+                    .unwrap_or(Path::new(""));
+                external.push((below.point.clone(), shared.name.join(rest)));
+            }
+        }
+    }
+    let masked = plan.masked_paths.iter().filter_map(|path| at(path));
+    let masked = masked.filter(|entry| entry.what.root == Path::new("/null"));
+    external.extend(masked.map(|entry| (entry.point.clone(), PathBuf::from(NULL))));
+    external
+        .iter()
+        .map(|(point, name)| one(point, name))
+        .collect()
+}
+
+/// Names what stands for the external mounts of an image.
+pub(super) fn of_bundle(plan: &Plan, state: &Path) -> Result<Vec<String>> {
+    let mut external = Vec::new();
+    let host = table("/proc/self/mountinfo")?;
+    for shared in shared(plan) {
+        external.push(one(&shared.name, &shared.source)?);
+        if shared.extent == Extent::Tree
+            && let Ok(source) = shared.source.canonicalize()
+        {
+            for entry in host.iter().filter(|entry| entry.point != source) {
+                if let Ok(rest) = entry.point.strip_prefix(&source) {
+                    external.push(one(&shared.name.join(rest), &entry.point)?);
+                }
+            }
+        }
+    }
+    // Always, because only the image knows whether its container had one.
+    external.push(one(
+        Path::new("/run").join(NOTIFY).as_path(),
+        &state.join(NOTIFY),
+    )?);
+    Ok(external)
+}
+
+/// Refuses what criu could not mount again as it was.
+pub(crate) fn refuse(plan: &Plan) -> Result<(), Refusal> {
+    for mount in &plan.mounts {
+        let why = match &mount.kind {
+            MountKind::Bind {
+                symlinks: Symlinks::NoFollow,
+                ..
+            } => "src-nofollow: criu follows the symlink; mount the file itself",
+            _ if mount.idmap.is_some() => "idmap: criu does not restore it; mount without",
+            _ => continue,
+        };
+        return Err(Refusal::new(format!("{}.options", mount.at), why));
+    }
+    Ok(())
+}
+
+/// Writes a pair as criu's `--external` takes it.
+fn one(id: &Path, value: &Path) -> Result<String> {
+    let text = |path: &Path| {
+        path.to_str()
+            .map(String::from)
+            .filter(|path| !path.contains([']', '\n']))
+    };
+    let unfit = |path: &Path| {
+        format!(
+            "mount {}: criu cannot take the path; rename it",
+            path.display()
+        )
+    };
+    let id = text(id).with_context(|| unfit(id))?;
+    let value = text(value).with_context(|| unfit(value))?;
+    Ok(format!("mnt[{id}]:{value}"))
+}
+
+/// Finds the mount whose top a path in the container is; `None` where none is mounted just there, or not any more.
+pub(super) fn found<'a>(table: &'a [Entry], root: &OwnedFd, path: &Path) -> Option<&'a Entry> {
+    let below = path.strip_prefix("/").unwrap_or(path);
+    let fd = fs::open_inside(root, below, OFlag::O_PATH, Mode::empty(), Inside::Root).ok()?;
+    if !fs::is_mount_root(&fd).ok()? {
+        return None;
+    }
+    let id = fs::mount_id(&fd).ok()?;
+    table.iter().find(|entry| entry.id == id)
+}
+
+/// Returns all mounts that hang below one.
+fn below<'a>(table: &'a [Entry], top: &Entry) -> Vec<&'a Entry> {
+    let mut ids = vec![top.id];
+    let mut found: Vec<&Entry> = Vec::new();
+    // A table is sorted by age, not by depth.
+    loop {
+        let more: Vec<&Entry> = table
+            .iter()
+            .filter(|entry| ids.contains(&entry.parent) && !ids.contains(&entry.id))
+            .collect();
+        if more.is_empty() {
+            return found;
+        }
+        ids.extend(more.iter().map(|entry| entry.id));
+        found.extend(more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_below_one_are_found_in_any_order() {
+        let text = "5 4 0:1 / /a/b/c rw - x x rw\n4 3 0:1 / /a/b rw - x x rw\n3 1 0:1 / /a rw - x x rw\n9 1 0:1 / /z\\040y rw - x x rw";
+        let table: Vec<_> = text.lines().filter_map(entry).collect();
+        let names: Vec<_> = below(&table, &table[2])
+            .iter()
+            .map(|entry| entry.id)
+            .collect();
+        assert_eq!(names, [4, 5]);
+        assert_eq!(table[3].point, Path::new("/z y"));
+    }
+
+    #[test]
+    fn paths_that_would_break_the_form_are_refused() {
+        assert_eq!(
+            one(Path::new("/a:b"), Path::new("/c")).expect("fine"),
+            "mnt[/a:b]:/c"
+        );
+        assert!(one(Path::new("/a]"), Path::new("/c")).is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! The request that brings a container back.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use sys::process::Namespaces;
+
+use super::descriptors;
+use super::mounts;
+use super::proto::Message;
+use super::request::{Event, common, converse, field, namespace_key};
+use super::rpc::{self, Criu, Kind, Setup};
+use super::{Options, Place, Restoring};
+use crate::plan::Plan;
+
+/// What a restore is made from.
+#[derive(Debug)]
+pub(crate) struct Image<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) options: &'a Options,
+    pub(crate) restoring: &'a Restoring,
+    pub(crate) place: &'a Place,
+    /// The container's state directory.
+    pub(crate) state: &'a Path,
+    /// The root file system, and the directory that it is attached at for criu.
+    pub(crate) root: (OwnedFd, &'a Path),
+    pub(crate) joins: &'a [(Namespaces, OwnedFd)],
+    pub(crate) cgroup: Option<&'a cgroup::Cgroup>,
+}
+
+/// Brings a container back; returns the id of its process, which is a child of ours.
+pub(crate) fn restore(
+    program: &Path,
+    image: Image<'_>,
+    event: impl FnMut(Event<'_>) -> Result<()>,
+) -> Result<i32> {
+    let mut opts = request(&image)?;
+    let dirs = image.place.dirs();
+    let fds = inherit(&mut opts, &image, dirs.len())?;
+    let mut criu = Criu::start(Setup {
+        program,
+        path: image.options.search.as_deref(),
+        dirs: &dirs,
+        fds: &fds,
+        root: Some((&image.root.0, image.root.1)),
+    })?;
+    if let Some(cgroup) = image.cgroup {
+        // criu's processes are the container's soon: they begin in its cgroups, which in the image had other names.
+        cgroup
+            .join(criu.pid())
+            .context("move criu into the container's cgroups")?;
+        for (controller, path) in memberships(criu.pid())? {
+            let mut root = Message::default();
+            opts.message(field::CGROUP_ROOT, root.text(1, &controller).text(2, &path));
+        }
+    }
+    let mut request = Message::default();
+    criu.ask(Kind::Restore, request.message(2, &opts), false)?;
+    let response = converse(&mut criu, Kind::Restore, event)?;
+    let exit = criu.end()?;
+    if exit.code() != 0 {
+        bail!(
+            "criu: ended with code {} after it had restored the container",
+            exit.code()
+        );
+    }
+    response
+        .restored
+        .context("criu: a restored container without a process")
+}
+
+fn request(image: &Image<'_>) -> Result<Message> {
+    let plan = image.plan;
+    let mut opts = common(image.options, image.place, &plan.annotations);
+    opts.switch(field::EVASIVE_DEVICES, true)
+        .switch(field::RESTORE_SIBLING, true)
+        .text(field::ROOT, &image.root.1.to_string_lossy());
+    for (field, value) in [
+        (field::LSM_PROFILE, &image.restoring.lsm_profile),
+        (field::LSM_MOUNT_CONTEXT, &image.restoring.lsm_mount_context),
+    ] {
+        if let Some(value) = value {
+            opts.text(field, value);
+        }
+    }
+    for external in mounts::of_bundle(plan, image.state)? {
+        opts.text(field::EXTERNAL, &external);
+    }
+    let joins = plan.namespaces.join.iter();
+    for join in joins.filter(|join| namespace_key(join.kind).is_none()) {
+        let file = crate::host::NAMESPACE_FILES
+            .iter()
+            .find(|(_, kind)| *kind == join.kind);
+        let mut namespace = Message::default();
+        namespace
+            .text(1, file.map_or("", |(name, _)| name))
+            .text(2, &join.path.to_string_lossy());
+        opts.message(field::JOIN_NAMESPACE, &namespace);
+    }
+    Ok(opts)
+}
+
+/// Gives the container our streams for those that it had, and the namespaces that it joins; returns the descriptors of these.
+fn inherit<'a>(
+    opts: &mut Message,
+    image: &'a Image<'_>,
+    dirs: usize,
+) -> Result<Vec<BorrowedFd<'a>>> {
+    let mut inherit = |key: &str, number: u64| {
+        let mut fd = Message::default();
+        opts.message(field::INHERIT_FD, fd.text(1, key).number(2, number));
+    };
+    for (key, number) in descriptors::read(&image.place.images)?.iter().zip(0..) {
+        if key.starts_with("pipe:") || key.starts_with("file[") {
+            inherit(key, number);
+        }
+    }
+    let mut fds = Vec::new();
+    for (kind, fd) in image.joins {
+        if let Some((_, key)) = namespace_key(*kind) {
+            inherit(key, rpc::DIRS + (dirs + fds.len()) as u64);
+            fds.push(fd.as_fd());
+        }
+    }
+    Ok(fds)
+}
+
+/// Returns the cgroup of a process for each controller; cgroup v2 has an empty name.
+fn memberships(pid: i32) -> Result<Vec<(String, String)>> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = |line: &str| {
+        let (names, path) = line.split_once(':')?.1.split_once(':')?;
+        let all: Vec<_> = names
+            .split(',')
+            .map(|name| (name.to_string(), path.to_string()))
+            .collect();
+        Some(all)
+    };
+    Ok(text.lines().filter_map(line).flatten().collect())
+}

@@ -1,0 +1,121 @@
+//! Checkpoint and restore, by a criu that works on this kernel: PATH's, or the one that `hack/criu` has put into target/criu.
+
+mod moves;
+mod outside;
+mod refused;
+mod streams;
+
+use orlop_tests::{Bundle, Cmd, Done, Env, Must, skip, until};
+use std::path::{Path, PathBuf};
+
+/// A place for one test, with a criu that works.
+struct Place {
+    env: Env,
+    path: String,
+}
+
+impl Place {
+    /// Returns `None`, with the reason said, where no criu works.
+    fn new(case: &str) -> Option<Self> {
+        let env = Env::new();
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criu/bin");
+        let given = std::env::var("PATH").unwrap_or_default();
+        let mut why = "criu is not installed".to_owned();
+        for path in [format!("{}:{given}", own.display()), given] {
+            if !path
+                .split(':')
+                .any(|dir| Path::new(dir).join("criu").is_file())
+            {
+                continue;
+            }
+            let check = env.cmd("criu").arg("check").env("PATH", &path).run();
+            if check.rc == 0 {
+                return Some(Self { env, path });
+            }
+            why = check
+                .stderr()
+                .lines()
+                .next()
+                .unwrap_or("criu check fails")
+                .to_owned();
+        }
+        skip(case, &why);
+        None
+    }
+
+    fn orlop(&self, args: &[&str]) -> Cmd {
+        self.env.orlop(args).env("PATH", &self.path)
+    }
+
+    fn images(&self) -> PathBuf {
+        self.env.dir.join("images")
+    }
+
+    /// Runs `checkpoint` with further options.
+    fn checkpoint(&self, id: &str, options: &[&str]) -> Done {
+        let images = self.images().display().to_string();
+        let command = self.orlop(&["checkpoint", "--image-path", &images]);
+        command.args(options).arg(id).run()
+    }
+
+    /// Prepares a detached `restore` with further options.
+    fn restoring(&self, bundle: &Bundle, id: &str, options: &[&str]) -> Cmd {
+        let images = self.images().display().to_string();
+        let dir = bundle.dir.display().to_string();
+        let command = self.orlop(&[
+            "restore",
+            "--detach",
+            "--image-path",
+            &images,
+            "--bundle",
+            &dir,
+        ]);
+        command.args(options).arg(id)
+    }
+
+    /// Saves a container with the given options, deletes it, and brings it back.
+    #[track_caller]
+    fn there_and_back(&self, bundle: &Bundle, id: &str, options: &[&str]) {
+        self.checkpoint(id, options).ok();
+        assert_eq!(self.env.state(id)["status"], "stopped");
+        self.orlop(&["delete", id]).run().ok();
+        self.restoring(bundle, id, options).run().ok();
+        assert_eq!(self.env.state(id)["status"], "running");
+    }
+}
+
+/// A bundle whose container may write to its root.
+fn writable(env: &Env) -> Bundle {
+    let mut bundle = env.bundle();
+    bundle.set("/root/readonly", serde_json::json!(false));
+    bundle
+}
+
+/// A container that counts in `/tmp/count`.
+fn counter(env: &Env) -> Bundle {
+    let mut bundle = writable(env);
+    bundle.sh(
+        "i=0; while :; do i=$((i+1)); echo $i > /tmp/new; mv /tmp/new /tmp/count; sleep 0.05; done",
+    );
+    bundle
+}
+
+/// What is in `/tmp/count` now.
+fn count(bundle: &Bundle) -> u64 {
+    let file = bundle.rootfs().join("tmp/count");
+    until("a number in /tmp/count", || {
+        std::fs::read_to_string(&file).ok()?.trim().parse().ok()
+    })
+}
+
+/// Waits until the counter has passed a number.
+#[track_caller]
+fn passes(bundle: &Bundle, number: u64) -> u64 {
+    until(&format!("a count above {number}"), || {
+        Some(count(bundle)).filter(|count| *count > number)
+    })
+}
+
+fn text(file: &Path) -> String {
+    std::fs::read_to_string(file).must(file.display())
+}
