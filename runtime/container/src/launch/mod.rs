@@ -6,6 +6,7 @@
 
 pub(crate) mod attach;
 mod born;
+mod cgroups;
 mod child;
 mod console;
 mod copy_up;
@@ -29,7 +30,6 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use cgroup::Cgroup;
 use sys::mount::{Attr, Extent, Propagation};
 use sys::process::{Child, Namespaces, Signal};
 use sys::pty::Size;
@@ -42,6 +42,7 @@ use crate::state::{Identity, Intent, Record, Reservation, StateRoot, Status, map
 use crate::timing::{Phase, Timing};
 use crate::{Bundle, ContainerId};
 use born::Cradle;
+pub(crate) use cgroups::CgroupGuard;
 use child::Inheritance;
 use protocol::{Channel, ToChild, ToParent};
 
@@ -519,78 +520,6 @@ impl Drop for ClassGuard {
         if let (Some(groups), false) = (&self.groups, self.keep) {
             // The error that brought us here is the one to report; what is left, `delete --force` finds by the intent.
             drop(groups.remove());
-        }
-    }
-}
-
-/// Cgroups that are removed with their guard, unless the creation ends well.
-#[derive(Debug)]
-pub(crate) struct CgroupGuard {
-    cgroup: Option<Cgroup>,
-    devices: bool,
-    keep: bool,
-}
-
-impl CgroupGuard {
-    pub(crate) fn make(plan: &Plan) -> Result<Self> {
-        let cgroup = plan.cgroup.as_ref().map(Cgroup::create).transpose()?;
-        Ok(Self {
-            cgroup,
-            devices: false,
-            keep: false,
-        })
-    }
-
-    pub(crate) fn cgroup(&self) -> Option<&Cgroup> {
-        self.cgroup.as_ref()
-    }
-
-    fn entry(&self) -> Result<Option<cgroup::Entry>> {
-        Ok(self.cgroup.as_ref().map(Cgroup::entry).transpose()?)
-    }
-
-    /// Sets the limits, while the child makes its mounts.
-    pub(crate) fn limit(&mut self, plan: &Plan) -> Result<()> {
-        if let (Some(cgroup), Some(plan)) = (&mut self.cgroup, &plan.cgroup) {
-            cgroup.limit(plan)?;
-        }
-        Ok(())
-    }
-
-    /// Sets the device rules, once; not before the child has made its nodes, which they may forbid.
-    pub(crate) fn restrict_devices(&mut self, plan: &Plan) -> Result<()> {
-        if let (Some(cgroup), Some(plan), false) = (&mut self.cgroup, &plan.cgroup, self.devices) {
-            cgroup.restrict_devices(plan)?;
-            self.devices = true;
-        }
-        Ok(())
-    }
-}
-
-/// For a creation whose processes are made by somebody else.
-impl CgroupGuard {
-    /// Keeps the cgroups, with what this kernel made us ignore.
-    pub(crate) fn keep(&mut self) -> Vec<String> {
-        self.keep = true;
-        self.cgroup
-            .as_ref()
-            .map_or_else(Vec::new, |cgroup| cgroup.warnings.clone())
-    }
-
-    /// Kills whatever is in cgroups that are not kept.
-    pub(crate) fn end(&self) {
-        if let (Some(cgroup), false) = (&self.cgroup, self.keep) {
-            // The error that brought us here is the one to report.
-            drop(cgroup.kill_all(Signal::SIGKILL as i32));
-        }
-    }
-}
-
-impl Drop for CgroupGuard {
-    fn drop(&mut self) {
-        if let (Some(cgroup), false) = (&self.cgroup, self.keep) {
-            // The error that brought us here is the one to report; what is left, `delete --force` finds by the intent.
-            drop(cgroup.remove());
         }
     }
 }
