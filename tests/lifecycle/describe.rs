@@ -297,6 +297,20 @@ fn features_need_no_root_directory_and_no_privilege() {
             .contains(&json!("SCMP_ACT_ERRNO")),
         "{linux}"
     );
+    let flag = |name: &str| json!(format!("SECCOMP_FILTER_FLAG_{name}"));
+    for key in ["knownFlags", "supportedFlags"] {
+        // The kernels of the tests know them all.
+        assert_eq!(
+            linux["seccomp"][key],
+            json!([
+                flag("LOG"),
+                flag("SPEC_ALLOW"),
+                flag("TSYNC"),
+                flag("WAIT_KILLABLE_RECV")
+            ]),
+            "{linux}"
+        );
+    }
     // containerd and Kubernetes act on these two: pods with user namespaces, and mounts that are read-only all the way down.
     assert_eq!(
         linux["mountExtensions"]["idmap"]["enabled"], true,

@@ -4,6 +4,7 @@
 //! namespace of its own and names with a tag, so that tests run side by side, and beside other people's containers, and each
 //! still sees exactly what it left behind. Failures panic with the command, its output and the directory.
 
+mod agent;
 mod bundle;
 mod cgroup;
 mod command;
@@ -14,6 +15,7 @@ pub mod sys;
 mod wait;
 mod world;
 
+pub use agent::{Agent, Heard};
 pub use bundle::{Bundle, spec};
 pub use cgroup::cgroup_of;
 pub use command::{Cmd, Done, Running};

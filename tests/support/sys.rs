@@ -286,6 +286,78 @@ pub fn receive_datagram(socket: &UnixDatagram) -> io::Result<(Vec<u8>, Vec<Owned
     receive(socket.as_raw_fd())
 }
 
+// ---- system calls that wait for an answer ----
+
+/// One system call that a filter hands on.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    id: u64,
+    pub pid: u32,
+    flags: u32,
+    pub number: i32,
+    pub arch: u32,
+    pub ip: u64,
+    pub args: [u64; 6],
+}
+
+/// Waits for the next call at a listener's descriptor; None once nobody is left who could make one.
+pub fn next_call(listener: BorrowedFd<'_>) -> io::Result<Option<Call>> {
+    const SECCOMP_IOCTL_NOTIF_RECV: libc::c_ulong = 0xc050_2100;
+    let mut poll = libc::pollfd {
+        fd: listener.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, which lives across the call.
+    check(unsafe { libc::poll(&raw mut poll, 1, -1) })?;
+    if poll.revents & libc::POLLIN == 0 {
+        return Ok(None);
+    }
+    // SAFETY: all-zero is a valid Call, and the kernel demands it.
+    let mut call: Call = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: the kernel writes one seccomp_notif, of which Call is the layout.
+    match check(unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            SECCOMP_IOCTL_NOTIF_RECV,
+            &raw mut call,
+        )
+    }) {
+        Ok(_) => Ok(Some(call)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Answers a call: it fails with this error number, or is carried out where that is 0.
+pub fn answer_call(listener: BorrowedFd<'_>, call: &Call, errno: i32) -> io::Result<()> {
+    const SECCOMP_IOCTL_NOTIF_SEND: libc::c_ulong = 0xc018_2101;
+    const CONTINUE: u32 = 1;
+    #[repr(C)]
+    struct Answer {
+        id: u64,
+        value: i64,
+        error: i32,
+        flags: u32,
+    }
+    let mut answer = Answer {
+        id: call.id,
+        value: 0,
+        error: -errno,
+        flags: if errno == 0 { CONTINUE } else { 0 },
+    };
+    // SAFETY: the kernel reads one seccomp_notif_resp, of which Answer is the layout.
+    check(unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            SECCOMP_IOCTL_NOTIF_SEND,
+            &raw mut answer,
+        )
+    })
+    .map(drop)
+}
+
 // ---- tracing ----
 
 /// What a traced process has stopped for, or how it has ended.

@@ -11,7 +11,9 @@ use sys::process::Namespaces;
 
 use crate::host::NAMESPACE_FILES;
 use crate::idmap::{self, Users};
-use crate::plan::{Device, DeviceKind, Hook, Join, Mount, MountKind, Plan, Refusal, Symlinks};
+use crate::plan::{
+    Device, DeviceKind, Hook, Join, Listener, Mount, MountKind, Plan, Refusal, Seccomp, Symlinks,
+};
 
 /// Descriptors of everything on the host that the plan uses. Mounts in it are detached copies: what a path leads to cannot
 /// change between this look and its use.
@@ -26,6 +28,8 @@ pub struct Opened {
     pub users: Users,
     /// The host's `/dev/null`, for masking files.
     pub null: Option<OwnedFd>,
+    /// Connected to whoever listens to the filter.
+    pub listener: Option<OwnedFd>,
 }
 
 /// The source of a bind mount.
@@ -82,7 +86,34 @@ pub fn open(plan: &Plan) -> Result<Opened, Refusal> {
         } else {
             Some(null()?)
         },
+        listener: listener(plan.process.as_ref().and_then(|it| it.seccomp.as_ref()))?,
     })
+}
+
+/// Asks the kernel for what the filter needs, and connects to its listener, before there is a process that could hang for want of
+/// either.
+pub(crate) fn listener(filter: Option<&Seccomp>) -> Result<Option<OwnedFd>, Refusal> {
+    let Some(filter) = filter else {
+        return Ok(None);
+    };
+    if filter.flags != 0 && !sys::seccomp::knows_flags(filter.flags) {
+        return Err(Refusal::new(
+            "linux.seccomp.flags",
+            format!(
+                "this kernel does not know all of {:#x}, which the flags and the listener stand for",
+                filter.flags
+            ),
+        ));
+    }
+    let connect = |listener: &Listener| {
+        let path = listener.path.as_path();
+        refuse(
+            sys::socket::connect(path),
+            "linux.seccomp.listenerPath",
+            format!("connect to {}", path.display()),
+        )
+    };
+    filter.listener.as_ref().map(connect).transpose()
 }
 
 /// What holds for all mounts of a container.

@@ -11,7 +11,7 @@ use crate::launch::enter::{Request, enter};
 use crate::launch::{Console, write_pid_file};
 use crate::plan::{self, Base, Common, Process, Seccomp};
 use crate::state::{Record, StateRoot, Status};
-use crate::{ContainerId, Host, text, verbs};
+use crate::{ContainerId, Host, check, text, verbs};
 
 /// What the command line says about the process; what it leaves open comes from the container's own.
 #[derive(Debug, Clone, Default)]
@@ -78,15 +78,17 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
     let init = verbs::open(&record.process)?;
     let mut warnings = Vec::new();
     let process = plan(&exec, &record, &mut warnings)?;
-    let request = Request {
+    let mut request = Request {
         record: &record,
         process: &process,
+        listener: check::listener(process.seccomp.as_ref())
+            .map_err(|refusal| anyhow::anyhow!("{}: {}", refusal.at, refusal.why))?,
         init: &init,
         root: root_of(&record)?,
         console,
         preserve_fds: exec.preserve_fds,
     };
-    let mut added = enter(&request)?;
+    let mut added = enter(&mut request)?;
     if let Some(socket) = &exec.pidfd_socket {
         let pidfd = std::os::fd::AsFd::as_fd(&added.child()?.pidfd);
         sys::socket::send(socket, b"pidfd", Some(pidfd))
@@ -116,6 +118,7 @@ fn plan(exec: &Exec<'_>, record: &Record, warnings: &mut Vec<String>) -> Result<
                 instructions: program.len(),
                 program,
                 flags,
+                listener: record.seccomp_listener.clone(),
             })
         }
     };

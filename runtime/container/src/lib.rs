@@ -2,7 +2,7 @@
 //!
 //! `Bundle::load` reads a bundle, `Host::probe` says what this machine can do, `Plan::new` decides everything from those two
 //! values without touching the system, `launch` carries a plan out, and `state` keeps what the later verbs need. The crate is
-//! synchronous, has one thread, and never prints, exits or reads the environment.
+//! synchronous, has one thread before a clone, and never prints, exits or reads the environment.
 #![forbid(unsafe_code)]
 
 pub mod bundle;
@@ -30,4 +30,5 @@ pub use host::Host;
 pub use id::ContainerId;
 pub use plan::{Options, Plan, Refusal};
 pub use state::{Record, StateRoot, Status};
+pub use sys::seccomp::knows_flags as knows_filter_flags;
 pub use timing::Timing;

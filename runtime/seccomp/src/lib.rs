@@ -29,8 +29,10 @@ pub struct Program {
     pub flags: Flags,
     /// One line each, for the log: what of the profile has no effect.
     pub warnings: Vec<String>,
-    /// Somebody has to listen to the filter. Always false as long as SCMP_ACT_NOTIFY is refused.
-    pub notify: bool,
+    /// The system calls among them that no table knows, for callers that refuse a profile with such names.
+    pub unknown: Vec<Refusal>,
+    /// The place of the first rule that hands calls to a listener: then the filter has to be loaded with one.
+    pub notify: Option<String>,
 }
 
 /// The flags of seccomp(2).
@@ -41,6 +43,8 @@ impl Flags {
     pub const TSYNC: Flags = Flags(1);
     pub const LOG: Flags = Flags(1 << 1);
     pub const SPEC_ALLOW: Flags = Flags(1 << 2);
+    /// Not of the specification: set where a rule notifies.
+    pub const NEW_LISTENER: Flags = Flags(1 << 3);
     pub const WAIT_KILLABLE_RECV: Flags = Flags(1 << 5);
 
     pub fn bits(self) -> u32 {
@@ -80,7 +84,8 @@ pub fn compile(profile: &LinuxSeccomp, native: Arch) -> Result<Program, Refusal>
         instructions,
         flags: policy.flags,
         warnings: policy.warnings,
-        notify: false,
+        unknown: policy.unknown,
+        notify: policy.notify,
     })
 }
 
@@ -93,6 +98,7 @@ pub fn actions() -> &'static [&'static str] {
         "SCMP_ACT_KILL_PROCESS",
         "SCMP_ACT_KILL_THREAD",
         "SCMP_ACT_LOG",
+        "SCMP_ACT_NOTIFY",
         "SCMP_ACT_TRACE",
         "SCMP_ACT_TRAP",
     ]
@@ -111,13 +117,31 @@ pub fn operators() -> &'static [&'static str] {
     ]
 }
 
-/// Returns the flags that a profile may use.
-pub fn flags() -> &'static [&'static str] {
+/// Returns the flags that a profile may use, each with the bits that a kernel must take for it: some stand only beside another.
+pub fn flags() -> &'static [(&'static str, Flags)] {
     &[
-        "SECCOMP_FILTER_FLAG_LOG",
-        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-        "SECCOMP_FILTER_FLAG_TSYNC",
+        ("SECCOMP_FILTER_FLAG_LOG", Flags::LOG),
+        ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", Flags::SPEC_ALLOW),
+        ("SECCOMP_FILTER_FLAG_TSYNC", Flags::TSYNC),
+        (
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+            Flags(Flags::WAIT_KILLABLE_RECV.0 | Flags::NEW_LISTENER.0),
+        ),
     ]
+}
+
+/// Tells whether a program lets one call of the `native` architecture pass.
+pub fn allows(program: &[Instruction], native: Arch, name: &str, args: [u64; 6]) -> bool {
+    let Some(nr) = number(native, name) else {
+        return false;
+    };
+    let data = Data {
+        nr,
+        arch: native as u32,
+        args,
+        ..Data::default()
+    };
+    matches!(run(program, &data), machine::ALLOW | machine::LOG)
 }
 
 /// Returns the architectures with system call numbers.

@@ -39,6 +39,7 @@ pub(crate) const KILL_PROCESS: u32 = 0x8000_0000;
 pub(crate) const KILL_THREAD: u32 = 0x0000_0000;
 pub(crate) const TRAP: u32 = 0x0003_0000;
 pub(crate) const ERRNO: u32 = 0x0005_0000;
+pub(crate) const NOTIFY: u32 = 0x7fc0_0000;
 pub(crate) const TRACE: u32 = 0x7ff0_0000;
 pub(crate) const LOG: u32 = 0x7ffc_0000;
 pub(crate) const ALLOW: u32 = 0x7fff_0000;

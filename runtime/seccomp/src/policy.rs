@@ -20,6 +20,9 @@ pub(crate) struct Policy {
     /// Per entry of `abis` the highest number that the profile names, whatever it says about it.
     pub(crate) newest_named: Vec<u32>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) unknown: Vec<Refusal>,
+    /// The place of the first rule that notifies.
+    pub(crate) notify: Option<String>,
 }
 
 /// One system call, all conditions that have to hold, and what happens then.
@@ -58,49 +61,39 @@ pub(crate) fn read(profile: &LinuxSeccomp, native: Arch) -> Result<Policy, Refus
             _ => "linux.seccomp.defaultErrnoRet".to_string(),
         },
     )?;
-    if profile
-        .listener_path()
-        .as_ref()
-        .is_some_and(|path| !path.as_os_str().is_empty())
-    {
-        return Err(refuse(
-            "linux.seccomp.listenerPath",
-            "not supported yet".into(),
-        ));
-    }
-    if profile
-        .listener_metadata()
-        .as_ref()
-        .is_some_and(|text| !text.is_empty())
-    {
-        return Err(refuse(
-            "linux.seccomp.listenerMetadata",
-            "not supported yet".into(),
-        ));
-    }
-    let flags = flags(profile, &mut warnings);
     let abis = abis(profile, native)?;
     let mut policy = Policy {
         default,
-        flags,
+        flags: Flags::default(),
         newest_named: vec![0; abis.len()],
         abis,
         rules: Vec::with_capacity(512),
         warnings,
+        unknown: Vec::new(),
+        notify: (default == machine::NOTIFY).then(|| "linux.seccomp.defaultAction".to_string()),
     };
     for (index, syscall) in profile.syscalls().iter().flatten().enumerate() {
         policy.add(syscall, index)?;
     }
+    policy.flags = flags(profile, policy.notify.is_some(), &mut policy.warnings);
     Ok(policy)
 }
 
-fn flags(profile: &LinuxSeccomp, warnings: &mut Vec<String>) -> Flags {
-    let mut flags = Flags::default();
+fn flags(profile: &LinuxSeccomp, notify: bool, warnings: &mut Vec<String>) -> Flags {
+    let mut flags = if notify {
+        Flags::NEW_LISTENER
+    } else {
+        Flags::default()
+    };
     for flag in profile.flags().iter().flatten() {
         flags.0 |= match flag {
+            // With a listener the kernel takes it only beside a further flag. It would change nothing for a process with one
+            // thread, and it must not reach the thread that hands the listener on.
+            Flag::SeccompFilterFlagTsync if notify => 0,
             Flag::SeccompFilterFlagTsync => Flags::TSYNC.0,
             Flag::SeccompFilterFlagLog => Flags::LOG.0,
             Flag::SeccompFilterFlagSpecAllow => Flags::SPEC_ALLOW.0,
+            Flag::SeccompFilterFlagWaitKillableRecv if notify => Flags::WAIT_KILLABLE_RECV.0,
             Flag::SeccompFilterFlagWaitKillableRecv => {
                 // The kernel answers EINVAL to this flag on a filter that nobody listens to, and there it has no meaning anyway.
                 warnings.push("linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is ignored: no rule notifies".into());
@@ -155,8 +148,9 @@ impl Policy {
             }
             let Some(row) = table::row(name) else {
                 let place = path(&format!("names[{position}]"));
-                self.warnings
-                    .push(format!("{place}: unknown system call {name:?} is ignored"));
+                let what = format!("unknown system call {name:?}");
+                self.warnings.push(format!("{place}: {what} is ignored"));
+                self.unknown.push(refuse(&place, what));
                 continue;
             };
             for (newest, abi) in self.newest_named.iter_mut().zip(&self.abis) {
@@ -168,6 +162,9 @@ impl Policy {
             // A rule that says what happens anyway is left out, as runc does. That is not the same as a rule that wins: a later rule
             // for this name still counts.
             if action != self.default {
+                if action == machine::NOTIFY && self.notify.is_none() {
+                    self.notify = Some(path("action"));
+                }
                 self.rules
                     .extend(alternatives.iter().map(|conditions| Rule {
                         row,
@@ -256,12 +253,7 @@ fn action(
         Action::ScmpActTrace => machine::TRACE | data(MAX_DATA, "a number for a tracer")?,
         Action::ScmpActLog => machine::LOG,
         Action::ScmpActAllow => machine::ALLOW,
-        Action::ScmpActNotify => {
-            return Err(refuse(
-                &path("action"),
-                "SCMP_ACT_NOTIFY is not supported yet".into(),
-            ));
-        }
+        Action::ScmpActNotify => machine::NOTIFY,
     })
 }
 

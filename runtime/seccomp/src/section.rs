@@ -1,7 +1,7 @@
 //! Ranges of numbers with the same verdict, for each architecture that the kernel tells apart.
 
 use crate::arch::{Abi, Words, X32_BIT};
-use crate::machine::{ALLOW, ERRNO, KILL_THREAD, LOG, TRACE};
+use crate::machine::{ALLOW, ERRNO, KILL_THREAD, LOG, NOTIFY, TRACE};
 use crate::multiplex::Part;
 use crate::policy::{Condition, Policy, Rule};
 use crate::table::{self, ABSENT};
@@ -159,7 +159,7 @@ fn background(default: u32, abi: &Abi, newest_named: u32) -> Vec<(u32, u32)> {
     } else {
         0
     };
-    let permissive = matches!(default & 0xffff_0000, ALLOW | LOG | TRACE);
+    let permissive = matches!(default & 0xffff_0000, ALLOW | LOG | TRACE | NOTIFY);
     if permissive || newest_named == 0 {
         return vec![(base, default)];
     }

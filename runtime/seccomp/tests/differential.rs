@@ -186,7 +186,7 @@ fn one_rule_for_each_call() {
                 json!({"index": index, "value": value, "valueTwo": two, "op": random.pick(&OPERATORS)})
             });
             let args: Vec<Value> = args.collect();
-            let action = random.pick(&["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRACE"]);
+            let action = random.pick(&["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRACE", "SCMP_ACT_NOTIFY"]);
             json!({"names": [name], "action": action, "args": args})
         });
         check(&mut random, &Vec::from(rules), &VALUES);

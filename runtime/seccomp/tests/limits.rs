@@ -24,16 +24,62 @@ fn flags_and_warnings() {
         program.flags.bits(),
         Flags::LOG.bits() | Flags::SPEC_ALLOW.bits() | Flags::TSYNC.bits()
     );
-    assert!(!program.notify);
+    assert_eq!(program.notify, None);
+    assert_eq!(
+        program
+            .unknown
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["linux.seccomp.syscalls[0].names[1]: unknown system call \"no_such_call\""]
+    );
     assert_eq!(
         program.warnings,
         [
-            "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is ignored: no rule notifies",
             "linux.seccomp.syscalls[0].names[1]: unknown system call \"no_such_call\" is ignored",
             "linux.seccomp.syscalls[1].errnoRet: is ignored, SCMP_ACT_TRAP returns no number",
+            "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is ignored: no rule notifies",
         ]
     );
     check(&program, native("read"), EPERM);
+}
+
+#[test]
+fn notifying_rules_ask_for_a_listener() {
+    let flags = json!([
+        "SECCOMP_FILTER_FLAG_TSYNC",
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+    ]);
+    let asked = Flags::NEW_LISTENER.bits() | Flags::WAIT_KILLABLE_RECV.bits();
+    let rules = |names: Value, action: &str| {
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags,
+        "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_ERRNO"}, {"names": names, "action": action}]})
+    };
+    let rule = program(rules(json!(["no_such_call", "mkdir"]), "SCMP_ACT_NOTIFY"));
+    assert_eq!(
+        rule.notify.as_deref(),
+        Some("linux.seccomp.syscalls[1].action")
+    );
+    assert_eq!(rule.flags.bits(), asked);
+    check(&rule, native("mkdir"), NOTIFY);
+    check(&rule, native("mount"), EPERM);
+    check(&rule, native("read"), ALLOW);
+    assert!(seccomp::allows(&rule.instructions, NATIVE, "read", [0; 6]));
+    assert!(!seccomp::allows(
+        &rule.instructions,
+        NATIVE,
+        "mkdir",
+        [0; 6]
+    ));
+    let default = program(json!({"defaultAction": "SCMP_ACT_NOTIFY", "flags": flags}));
+    assert_eq!(
+        default.notify.as_deref(),
+        Some("linux.seccomp.defaultAction")
+    );
+    check(&default, native("mkdir"), NOTIFY);
+    // Rules that name nothing known hand nothing on.
+    let nothing = program(rules(json!(["no_such_call"]), "SCMP_ACT_NOTIFY"));
+    assert_eq!((nothing.notify, nothing.flags), (None, Flags::TSYNC));
 }
 
 #[test]
@@ -43,24 +89,8 @@ fn refusals_name_the_place() {
     let good = json!({"index": 5, "value": 1, "op": "SCMP_CMP_EQ"});
     let table = [
         (
-            json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
-            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is not supported yet",
-        ),
-        (
             json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}),
             "linux.seccomp.defaultErrnoRet: 4096 is not an error number, the largest is 4095",
-        ),
-        (
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/a"}),
-            "linux.seccomp.listenerPath: not supported yet",
-        ),
-        (
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "a"}),
-            "linux.seccomp.listenerMetadata: not supported yet",
-        ),
-        (
-            rule(json!({"names": ["read"], "action": "SCMP_ACT_NOTIFY"})),
-            "linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY is not supported yet",
         ),
         (
             rule(json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5000})),

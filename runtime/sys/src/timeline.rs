@@ -24,6 +24,9 @@ struct Page {
 #[derive(Debug)]
 pub struct Timeline(NonNull<Page>);
 
+// SAFETY: through a shared reference the page is changed by atomic operations only, and it is unmapped by the one owner.
+unsafe impl Sync for Timeline {}
+
 impl Timeline {
     /// Maps an empty list; whoever is cloned from now on shares it.
     pub fn new() -> Result<Self> {

@@ -16,7 +16,7 @@ use super::payload::Payload;
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs;
 use super::tree::Tree;
-use super::{Console, Start, hooks, privileges, scheduling};
+use super::{Console, Start, hooks, listener, privileges, scheduling};
 use super::{cover, dev, mounts};
 use crate::check::{Opened, Source, Terms};
 use crate::plan::{Plan, Process};
@@ -216,14 +216,46 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     let listeners = [channel.0.as_fd()].into_iter().chain(start.fd());
     let (payload, program) = become_payload(process, plan.preserve_fds, listeners)?;
     timing.child(Phase::Privileges);
-    await_go(channel)?;
-    timing.child(Phase::Wait);
+    let rest = || {
+        await_go(channel)?;
+        timing.child(Phase::Wait);
+        // From here on the container lives on without its parent.
+        let starter = wait_for_start(start)?;
+        // The starter's end of the fifo, not the parent's socket, is where somebody listens from now on.
+        run_hooks(&plan.hooks.start_container, state)
+            .and_then(|()| sys::signal::reset().at(Step::Exec, "signals"))
+            .inspect_err(|failure| tell(starter.as_ref(), failure))?;
+        timing.child(Phase::Last);
+        Ok(starter)
+    };
+    execute(process, &payload, &program, channel, rest)
+}
 
-    // From here on the container lives on without its parent.
-    let starter = wait_for_start(start)?;
-    // The starter's end of the fifo, not the parent's socket, is where somebody listens from now on.
-    last_steps(plan, process, state, timing, &payload, &program)
-        .inspect_err(|failure| tell(starter.as_ref(), failure))
+/// Does the rest, loads the filter and replaces this program; a filter with a listener is loaded before the rest is done.
+pub(super) fn execute(
+    process: &Process,
+    payload: &Payload,
+    program: &Path,
+    channel: &Channel,
+    rest: impl FnOnce() -> Result<Option<OwnedFd>> + Send,
+) -> Result<()> {
+    let leave = |starter: &Option<OwnedFd>| {
+        let never = payload
+            .execute(program)
+            .at(Step::Exec, format!("{:?}", payload.name))
+            .inspect_err(|failure| tell(starter.as_ref(), failure))?;
+        match never {}
+    };
+    let listened = process
+        .seccomp
+        .as_ref()
+        .filter(|filter| filter.listener.is_some());
+    if let Some(filter) = listened {
+        return listener::load(filter, channel, rest, leave);
+    }
+    let starter = rest()?;
+    privileges::load_filter(process).inspect_err(|failure| tell(starter.as_ref(), failure))?;
+    leave(&starter)
 }
 
 /// Becomes the payload in all but its program: user, capabilities, directory, descriptors.
@@ -260,24 +292,6 @@ pub(super) fn await_go(channel: &Channel) -> Result<()> {
         .tell_parent(&ToParent::Ready)
         .at(Step::Parent, "socket")?;
     channel.expect(ToChild::Go)
-}
-
-fn last_steps(
-    plan: &Plan,
-    process: &Process,
-    state: &OciState,
-    timing: &Timing,
-    payload: &Payload,
-    program: &Path,
-) -> Result<()> {
-    run_hooks(&plan.hooks.start_container, state)?;
-    sys::signal::reset().at(Step::Exec, "signals")?;
-    timing.child(Phase::Last);
-    privileges::load_filter(process)?;
-    let never = payload
-        .execute(program)
-        .at(Step::Exec, format!("{:?}", payload.name))?;
-    match never {}
 }
 
 fn missing_is_checked_later(errno: Errno) -> sys::Result<OwnedFd> {

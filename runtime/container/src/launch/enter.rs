@@ -6,13 +6,15 @@ use anyhow::{Context, Result, bail};
 use sys::process::{self, Birth, Child, Namespaces, Signal};
 
 use super::born::become_root;
-use super::child::{await_go, become_payload, close_others, join_cgroups, send_master, write_proc};
+use super::child::{
+    await_go, become_payload, close_others, execute, join_cgroups, send_master, write_proc,
+};
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs::private_proc;
 use super::tree::Tree;
-use super::{Console, Newborn, console, privileges, scheduling};
+use super::{Console, Newborn, console, listener, scheduling};
 use crate::plan::Process;
-use crate::state::Record;
+use crate::state::{Record, Status};
 
 /// One more process.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Request<'a> {
     pub(crate) root: Option<OwnedFd>,
     pub(crate) console: Console,
     pub(crate) preserve_fds: u32,
+    /// Connected to whoever listens to the filter.
+    pub(crate) listener: Option<OwnedFd>,
 }
 
 /// A process that was added, waiting for [`Added::go`].
@@ -53,7 +57,7 @@ impl Added {
 }
 
 /// Makes the process, up to the moment before it executes its program.
-pub(crate) fn enter(request: &Request<'_>) -> Result<Added> {
+pub(crate) fn enter(request: &mut Request<'_>) -> Result<Added> {
     let record = request.record;
     let entry = record
         .cgroup
@@ -82,6 +86,8 @@ pub(crate) fn enter(request: &Request<'_>) -> Result<Added> {
     let child = process::clone3(birth, || {
         // The child's copy of our end would keep the pair alive when we die.
         drop(ours.take());
+        // Likewise: a listener there may wait for the end of the connection.
+        drop(request.listener.take());
         let Some(theirs) = theirs.take() else {
             return 1;
         };
@@ -107,22 +113,34 @@ pub(crate) fn enter(request: &Request<'_>) -> Result<Added> {
             anyhow::anyhow!("write {score} to {file}: {}", crate::bundle::lower(&error))
         })?;
     }
-    accompany(request, newborn, parent)
+    let terminal = accompany(request, newborn.child()?, &parent)?;
+    Ok(Added {
+        newborn,
+        parent,
+        terminal,
+    })
 }
 
-/// Answers the child until it is ready.
-fn accompany(request: &Request<'_>, newborn: Newborn, parent: Channel) -> Result<Added> {
+/// Hears the child until it is ready; returns the terminal's master if it was sent here.
+fn accompany(
+    request: &mut Request<'_>,
+    child: &Child,
+    parent: &Channel,
+) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
     loop {
         match parent.hear_child().context("hear the process")? {
             Some(ToParent::Terminal(master)) => terminal = Some(master),
+            Some(ToParent::Listener(descriptor)) => listener::introduce(
+                request.listener.take(),
+                request.process.seccomp.as_ref(),
+                &descriptor,
+                child.pid,
+                &request.record.state(Status::Running),
+            )?,
             Some(ToParent::Ready) => {
-                scheduling::set(request.process, newborn.child()?.pid)?;
-                return Ok(Added {
-                    newborn,
-                    parent,
-                    terminal,
-                });
+                scheduling::set(request.process, child.pid)?;
+                return Ok(terminal);
             }
             Some(ToParent::Failed(failure)) => bail!(failure),
             Some(ToParent::Mounted | ToParent::Limited) | None => {
@@ -194,11 +212,10 @@ fn added(
     drop(proc);
     let listeners = [channel.0.as_fd()].into_iter();
     let (payload, program) = become_payload(process, request.preserve_fds, listeners)?;
-    await_go(channel)?;
-    sys::signal::reset().at(Step::Exec, "signals")?;
-    privileges::load_filter(process)?;
-    let never = payload
-        .execute(&program)
-        .at(Step::Exec, format!("{:?}", payload.name))?;
-    match never {}
+    let rest = || {
+        await_go(channel)?;
+        sys::signal::reset().at(Step::Exec, "signals")?;
+        Ok(None)
+    };
+    execute(process, &payload, &program, channel, rest)
 }

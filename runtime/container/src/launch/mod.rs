@@ -15,6 +15,7 @@ mod dev;
 pub(crate) mod enter;
 pub(crate) mod hooks;
 mod idmap;
+mod listener;
 mod mounts;
 mod network;
 mod payload;
@@ -130,7 +131,9 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     let reservation = request.root.reserve(request.id, &Intent::of(plan))?;
     let notify = prepare_notify(&request)?;
     timing.parent(Phase::Reserve);
-    let opened = check::open(plan)?;
+    let mut opened = check::open(plan)?;
+    // It stays with the parent.
+    let listener = opened.listener.take();
     timing.parent(Phase::Open);
     let mut cgroup = CgroupGuard::make(plan)?;
     timing.parent(Phase::Cgroups);
@@ -157,7 +160,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     };
     reservation.write_record(&record)?;
     timing.parent(Phase::Record);
-    let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup)?;
+    let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup, listener)?;
     send_pidfd(&request, newborn.child()?)?;
     reservation.commit()?;
     timing.parent(Phase::Commit);
@@ -345,6 +348,7 @@ fn accompany(
     child: &Child,
     parent: &Channel,
     cgroup: &mut CgroupGuard,
+    mut listener: Option<OwnedFd>,
 ) -> Result<Option<OwnedFd>> {
     let plan = request.plan;
     let mut terminal = None;
@@ -374,6 +378,15 @@ fn accompany(
             Some(ToParent::Limited) => parent
                 .tell_child(ToChild::Continue)
                 .context("tell the container that its limits are set")?,
+            Some(ToParent::Listener(descriptor)) => {
+                let state = crate::state::OciState {
+                    pid: child.pid.as_raw(),
+                    status: Status::Creating,
+                    ..state_of(plan)
+                };
+                let filter = plan.process.as_ref().and_then(|it| it.seccomp.as_ref());
+                listener::introduce(listener.take(), filter, &descriptor, child.pid, &state)?;
+            }
             Some(ToParent::Ready) => {
                 cgroup.restrict_devices(plan)?;
                 request.timing.parent(Phase::Devices);

@@ -39,8 +39,9 @@ pub(super) fn drop_to(process: &Process) -> Result<()> {
     ambient(wanted)
 }
 
-/// Loads the filter. After this call nothing runs but execve(2), so that a profile need not allow anything that only a runtime
-/// does. The capability that was kept for it goes with execve(2): it is in none of the sets that a new program's are made from.
+/// Loads a filter that nobody listens to. After this call nothing runs but execve(2), so that a profile need not allow anything that
+/// only a runtime does. The capability that was kept for it goes with execve(2): it is in none of the sets that a new program's are
+/// made from.
 pub(super) fn load_filter(process: &Process) -> Result<()> {
     let Some(filter) = &process.seccomp else {
         return Ok(());

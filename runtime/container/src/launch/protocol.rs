@@ -18,6 +18,8 @@ pub(crate) enum ToParent {
     Limited,
     /// The master of the payload's terminal, for a parent that keeps it.
     Terminal(OwnedFd),
+    /// The descriptor at which the filter's calls arrive.
+    Listener(OwnedFd),
     /// Everything is there but the last steps; the parent may commit.
     Ready,
     Failed(Failure),
@@ -188,6 +190,7 @@ impl Channel {
             ToParent::Mounted => (b'm', Vec::new(), None),
             ToParent::Limited => (b'l', Vec::new(), None),
             ToParent::Terminal(master) => (b't', Vec::new(), Some(master.as_fd())),
+            ToParent::Listener(listener) => (b'n', Vec::new(), Some(listener.as_fd())),
             ToParent::Ready => (b'r', Vec::new(), None),
             ToParent::Failed(failure) => (b'f', failure.encode(), None),
         };
@@ -211,6 +214,7 @@ impl Channel {
             (Some((b'm', _)), _) => Ok(Some(ToParent::Mounted)),
             (Some((b'l', _)), _) => Ok(Some(ToParent::Limited)),
             (Some((b't', _)), Some(fd)) => Ok(Some(ToParent::Terminal(fd))),
+            (Some((b'n', _)), Some(fd)) => Ok(Some(ToParent::Listener(fd))),
             (Some((b'r', _)), _) => Ok(Some(ToParent::Ready)),
             (Some((b'f', rest)), _) => Ok(Some(ToParent::Failed(Failure::decode(rest)))),
             _ => Err(Errno::EPROTO),

@@ -15,6 +15,7 @@ mod refusal;
 pub(crate) mod resctrl;
 mod root;
 mod scheduling;
+mod seccomp;
 mod show;
 mod sysctl;
 mod unsupported;
@@ -32,13 +33,14 @@ pub use mounts::{Idmap, Mapping, Mount, MountKind, Setting, Symlinks};
 pub(crate) use mounts::{Ids, Label, Surroundings, list as plan_mounts, target as mount_target};
 pub use namespaces::{IdMap, Join, NamespacePlan};
 pub use numbers::Numbers;
-pub use process::{Base, Process, Rlimit, Seccomp, Terminal, User};
+pub use process::{Base, Process, Rlimit, Terminal, User};
 pub use refusal::{Lack, Refusal};
 pub use resctrl::{Resctrl, Schema};
 pub use root::Root;
 pub use scheduling::{
     Affinity, Common, IoPriority, MemoryPolicy, Personality, Scheduler, Scheduling,
 };
+pub use seccomp::{Listener, Seccomp};
 pub use sysctl::Sysctl;
 
 use crate::{Bundle, ContainerId, Host};
@@ -135,7 +137,7 @@ impl Plan {
         let dev = devices::Dev::of(&mounts);
         let process = match spec.process() {
             Some(process) => {
-                let seccomp = process::seccomp(spec, &mut warnings)?;
+                let seccomp = seccomp::plan(spec, &mut warnings)?;
                 let base = Base {
                     at: "process",
                     host,

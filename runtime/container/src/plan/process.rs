@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::capabilities::{self, CapabilitySets};
 use super::scheduling::{self, Common, Scheduling};
-use super::{Lack, Refusal};
+use super::{Lack, Refusal, Seccomp};
 use crate::Host;
 
 /// A process, ready to be executed.
@@ -50,15 +50,6 @@ pub struct Rlimit {
     pub resource: u32,
     pub soft: u64,
     pub hard: u64,
-}
-
-/// A compiled system call filter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Seccomp {
-    #[serde(skip)]
-    pub program: Vec<sys::seccomp::Instruction>,
-    pub instructions: usize,
-    pub flags: u32,
 }
 
 /// What a process is planned on.
@@ -290,32 +281,4 @@ fn apparmor(
         return None;
     }
     Some(profile.clone())
-}
-
-/// Compiles the container's system call filter.
-pub(super) fn seccomp(
-    spec: &oci::Spec,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Seccomp>, Refusal> {
-    let Some(profile) = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.seccomp().as_ref())
-    else {
-        return Ok(None);
-    };
-    let compiled = seccomp::compile(profile, seccomp::native())?;
-    warnings.extend(compiled.warnings);
-    let same = |i: &seccomp::Instruction| sys::seccomp::Instruction {
-        code: i.code,
-        jt: i.jt,
-        jf: i.jf,
-        k: i.k,
-    };
-    let program: Vec<_> = compiled.instructions.iter().map(same).collect();
-    Ok(Some(Seccomp {
-        instructions: program.len(),
-        program,
-        flags: compiled.flags.bits(),
-    }))
 }

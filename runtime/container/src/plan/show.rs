@@ -197,6 +197,9 @@ fn process(out: &mut String, plan: &Plan) -> std::fmt::Result {
             "seccomp     {} instructions, flags {:#x}",
             seccomp.instructions, seccomp.flags
         )?;
+        if let Some(listener) = &seccomp.listener {
+            writeln!(out, "listener    {}", listener.path.display())?;
+        }
     }
     if let Some(profile) = &process.apparmor {
         writeln!(out, "apparmor    {profile}")?;

@@ -9,7 +9,7 @@ use oci_spec::runtime::{LinuxResources, Spec};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Identity;
-use crate::plan::{Common, Hooks, IdMap, Plan};
+use crate::plan::{Common, Hooks, IdMap, Listener, Plan};
 use crate::resctrl::Groups;
 
 /// The version of our files; a change that old code cannot read raises it.
@@ -36,6 +36,9 @@ pub struct Record {
     pub cgroup: Option<Cgroup>,
     /// The flags of the filter in `seccomp.bpf`.
     pub seccomp_flags: Option<u32>,
+    /// Who listens to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp_listener: Option<Listener>,
     pub new_keyring: bool,
     /// The configured process: `exec` takes its defaults from it.
     pub base: Option<oci_spec::runtime::Process>,
@@ -174,6 +177,10 @@ impl Record {
         created: String,
     ) -> Self {
         let common = Common::of(spec);
+        let seccomp = plan
+            .process
+            .as_ref()
+            .and_then(|process| process.seccomp.as_ref());
         Self {
             orlop: FORMAT,
             id: plan.id.clone(),
@@ -187,11 +194,8 @@ impl Record {
             namespaces: plan.namespaces.own().bits(),
             made: plan.namespaces.new.bits(),
             cgroup,
-            seccomp_flags: plan
-                .process
-                .as_ref()
-                .and_then(|process| process.seccomp.as_ref())
-                .map(|filter| filter.flags),
+            seccomp_flags: seccomp.map(|filter| filter.flags),
+            seccomp_listener: seccomp.and_then(|filter| filter.listener.clone()),
             new_keyring: plan.new_keyring,
             base: spec.process().clone(),
             memory_policy: common.memory_policy.cloned(),

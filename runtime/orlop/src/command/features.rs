@@ -26,8 +26,8 @@ pub(super) fn features(invocation: &Invocation) -> Result<Done, Failure> {
                     "actions": seccomp::actions(),
                     "operators": seccomp::operators(),
                     "archs": seccomp::arches(),
-                    "knownFlags": seccomp::flags(),
-                    "supportedFlags": seccomp::flags(),
+                    "knownFlags": flags(|_| true),
+                    "supportedFlags": flags(container::knows_filter_flags),
                 },
                 "apparmor": {"enabled": true},
                 "selinux": {"enabled": false},
@@ -36,10 +36,19 @@ pub(super) fn features(invocation: &Invocation) -> Result<Done, Failure> {
                 "netDevices": {"enabled": false},
             },
             "annotations": {"io.github.orlop.version": env!("CARGO_PKG_VERSION")},
-            "potentiallyUnsafeConfigAnnotations": ["bundle", "org.systemd.property.", "org.criu.config"],
+            "potentiallyUnsafeConfigAnnotations": ["bundle", "org.systemd.property.", "org.criu.config", "run.oci."],
         });
         Ok(Done::output(
             serde_json::to_string_pretty(&features).context("write the features as JSON")? + "\n",
         ))
     })
+}
+
+/// Returns the names of the filter flags of which this is true.
+fn flags(wanted: impl Fn(u32) -> bool) -> Vec<&'static str> {
+    let known = seccomp::flags().iter();
+    known
+        .filter(|(_, bits)| wanted(bits.bits()))
+        .map(|(name, _)| *name)
+        .collect()
 }

@@ -172,7 +172,7 @@ fn action(action: Action, errno: Option<u32>) -> ScmpAction {
         Action::ScmpActTrace => ScmpAction::Trace(u16::try_from(data).expect("16 bits")),
         Action::ScmpActLog => ScmpAction::Log,
         Action::ScmpActAllow => ScmpAction::Allow,
-        Action::ScmpActNotify => panic!("not compared"),
+        Action::ScmpActNotify => ScmpAction::Notify,
     }
 }
 
