@@ -5,6 +5,7 @@ use orlop_tests::{Bundle, Env, Must, sys};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 /// Removes the mounts whose destination starts with `prefix`.
 fn without_mounts(bundle: &mut Bundle, prefix: &str) {
@@ -103,6 +104,49 @@ fn cve_2025_52881_settings_reach_the_kernel_whatever_stands_at_proc() {
             let text = fs::read_to_string(&fake).must(fake.display());
             assert_eq!(text, "fake", "{name}: {} was written", fake.display());
         }
+    }
+}
+
+/// A kernel that says that it has AppArmor, whether it does or not: what it has not got it refuses to be told, and nobody else hears of it.
+#[test]
+fn cve_2019_16884_labels_are_not_written_to_files_of_the_image() {
+    let env = Env::new();
+    let on = "/sys/module/apparmor/parameters/enabled";
+    let pretended = !fs::read_to_string(on).is_ok_and(|text| text.starts_with('Y'));
+    if pretended {
+        sys::mount("none", "/sys/module", "tmpfs", 0, "").must("a tmpfs");
+        let dir = Path::new(on).parent().must("a directory");
+        fs::create_dir_all(dir).must(dir.display());
+        fs::write(on, "Y\n").must(on);
+    }
+    let mut bundle = env.bundle();
+    let files = ["self", "thread-self", "1"].map(|process| {
+        ["attr/exec", "attr/apparmor/exec"].map(|file| {
+            let fake = bundle.rootfs().join("proc").join(process).join(file);
+            fs::create_dir_all(fake.parent().must("a parent")).must("a directory");
+            fs::write(&fake, "fake").must("a false file");
+            fake
+        })
+    });
+    without_mounts(&mut bundle, "/proc");
+    bundle
+        .args(&["sleep", "1000"])
+        .set("/root/readonly", json!(false))
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]));
+    let id = env.start(&bundle);
+    let exec = env.orlop(&["exec", "--apparmor", "no-such-profile", &id, "true"]);
+    exec.run()
+        .refused(255, &["no-such-profile", "`/proc/self/attr/"]);
+    bundle.set("/process/apparmorProfile", json!("no-such-profile"));
+    env.run(&bundle)
+        .refused(1, &["no-such-profile", "`/proc/self/attr/"]);
+    for fake in files.iter().flatten() {
+        let text = fs::read_to_string(fake).must(fake.display());
+        assert_eq!(text, "fake", "{} was written", fake.display());
+    }
+    if pretended {
+        sys::umount("/sys/module").must("the true /sys/module");
     }
 }
 

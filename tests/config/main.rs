@@ -3,6 +3,7 @@
 mod cgroup;
 mod idmap;
 mod linux;
+mod lsm;
 mod mount_options;
 mod mounts;
 mod namespaces;

@@ -268,20 +268,3 @@ fn oom_score() {
     let own = fs::read_to_string("/proc/self/oom_score_adj").must("own score");
     check(|_| (), "cat /proc/self/oom_score_adj", &own);
 }
-
-#[test]
-fn a_profile_without_apparmor_is_a_warning() {
-    if std::path::Path::new("/sys/kernel/security/apparmor").exists() {
-        return skip("a profile without AppArmor", "this kernel has AppArmor");
-    }
-    let env = Env::new();
-    let mut bundle = env.bundle();
-    bundle
-        .set("/process/apparmorProfile", json!("docker-default"))
-        .args(&["true"]);
-    let done = env.run(&bundle).ok();
-    assert!(
-        done.stderr().to_lowercase().contains("apparmor"),
-        "the warning names it\n{done}"
-    );
-}

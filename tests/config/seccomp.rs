@@ -446,7 +446,9 @@ fn calls_fail_when_the_listener_is_gone() {
         .arg(&bundle.dir)
         .arg(env.id())
         .spawn();
-    let (stream, _) = listener.accept().must("a connection");
+    listener.set_nonblocking(true).must("set non-blocking");
+    let (stream, _) = until("a connection", || listener.accept().ok());
+    stream.set_nonblocking(false).must("set blocking");
     let introduced = sys::receive_fds(&stream).must("the introduction");
     drop(introduced);
     running

@@ -23,6 +23,7 @@ pub struct Changes {
     pub user: Option<(u32, Option<u32>)>,
     pub additional_gids: Vec<u32>,
     pub apparmor: Option<String>,
+    pub selinux: Option<String>,
     pub no_new_privileges: bool,
     /// Capability names, added to the bounding, effective and permitted sets. Never to the inheritable one: a program
     /// with file capabilities would gain them (CVE-2022-29162).
@@ -156,6 +157,13 @@ fn with_defaults(process: &oci::Process, base: Option<&oci::Process>) -> oci::Pr
     {
         process.set_apparmor_profile(base.apparmor_profile().clone());
     }
+    if process
+        .selinux_label()
+        .as_ref()
+        .is_none_or(String::is_empty)
+    {
+        process.set_selinux_label(base.selinux_label().clone());
+    }
     if process.scheduler().is_none() {
         process.set_scheduler(base.scheduler().clone());
     }
@@ -216,6 +224,9 @@ fn changed(base: Option<&oci::Process>, changes: &Changes) -> Result<oci::Proces
     process.set_user(user);
     if let Some(profile) = &changes.apparmor {
         process.set_apparmor_profile(Some(profile.clone()));
+    }
+    if let Some(label) = &changes.selinux {
+        process.set_selinux_label(Some(label.clone()));
     }
     if changes.no_new_privileges {
         process.set_no_new_privileges(Some(true));

@@ -16,7 +16,7 @@ use super::payload::Payload;
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs;
 use super::tree::Tree;
-use super::{Console, Start, hooks, listener, privileges, scheduling};
+use super::{Console, Start, hooks, labels, listener, privileges, scheduling};
 use super::{cover, dev, mounts};
 use crate::check::{Opened, Source, Terms};
 use crate::plan::{Plan, Process};
@@ -104,8 +104,14 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         // The change of ids has cleared the signal.
         process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
     }
+    // Before the root changes, see private_proc.
+    let proc = if !plan.sysctl.is_empty() || labels::needed(plan.process.as_ref()) {
+        Some(rootfs::private_proc().at(Step::Mount, "private proc")?)
+    } else {
+        None
+    };
     if plan.new_keyring {
-        new_keyring(&plan.id)?;
+        labels::keyring(proc.as_ref(), plan.process.as_ref(), &plan.id)?;
     }
     timing.child(Phase::Identity);
     if plan.namespaces.new.contains(Namespaces::CGROUP) {
@@ -123,12 +129,6 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     }
     // Nodes and directories get exactly the modes of the plan.
     fs::umask(Mode::empty());
-    // Before the root changes, see private_proc.
-    let proc = if needs_proc(plan) {
-        Some(rootfs::private_proc().at(Step::Mount, "private proc")?)
-    } else {
-        None
-    };
     timing.child(Phase::Namespaces);
     let own_mounts = plan.namespaces.has(Namespaces::MOUNT);
     let tree = if own_mounts {
@@ -200,10 +200,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         channel.expect(ToChild::Go)?;
         return wait_for_start(start).map(drop);
     };
-    if let Some(profile) = &process.apparmor {
-        write_proc(proc.as_ref(), "self/attr/exec", &format!("exec {profile}"))
-            .at(Step::AppArmor, profile)?;
-    }
+    labels::on_exec(proc.as_ref(), process)?;
     drop(proc);
     if process.scheduling.memory_policy.is_some() {
         // The limits first, which are written while this process works: nodes that the cgroup does not have are refused, and a later
@@ -318,14 +315,6 @@ pub(super) fn new_keyring(id: &str) -> Result<()> {
         Err(Errno::ENOSYS) => Ok(()),
         other => other.at(Step::Keyring, ""),
     }
-}
-
-fn needs_proc(plan: &Plan) -> bool {
-    !plan.sysctl.is_empty()
-        || plan
-            .process
-            .as_ref()
-            .is_some_and(|process| process.apparmor.is_some())
 }
 
 fn has_early_hooks(plan: &Plan) -> bool {

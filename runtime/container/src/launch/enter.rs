@@ -6,13 +6,11 @@ use anyhow::{Context, Result, bail};
 use sys::process::{self, Birth, Child, Namespaces, Signal};
 
 use super::born::become_root;
-use super::child::{
-    await_go, become_payload, close_others, execute, join_cgroups, send_master, write_proc,
-};
+use super::child::{await_go, become_payload, close_others, execute, join_cgroups, send_master};
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs::private_proc;
 use super::tree::Tree;
-use super::{Console, Newborn, console, listener, scheduling};
+use super::{Console, Newborn, console, labels, listener, scheduling};
 use crate::plan::Process;
 use crate::state::{Record, Status};
 
@@ -180,7 +178,7 @@ fn added(
     );
     close_others(&keep, request.preserve_fds)?;
     // Before the root becomes the container's, whose /proc may be anything.
-    let proc = if process.apparmor.is_some() {
+    let proc = if labels::needed(Some(process)) {
         Some(private_proc().at(Step::Mount, "private proc")?)
     } else {
         None
@@ -197,7 +195,7 @@ fn added(
         process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
     }
     if request.record.new_keyring {
-        super::child::new_keyring(&request.record.id)?;
+        labels::keyring(proc.as_ref(), Some(process), &request.record.id)?;
     }
     if let Some(terminal) = process.terminal {
         let root = sys::fs::open_path("/").at(Step::Terminal, "/")?;
@@ -205,10 +203,7 @@ fn added(
         send_master(pty.master, &request.console, channel)?;
         console::take(&pty.peer, process.user.uid)?;
     }
-    if let Some(profile) = &process.apparmor {
-        write_proc(proc.as_ref(), "self/attr/exec", &format!("exec {profile}"))
-            .at(Step::AppArmor, profile)?;
-    }
+    labels::on_exec(proc.as_ref(), process)?;
     drop(proc);
     let listeners = [channel.0.as_fd()].into_iter();
     let (payload, program) = become_payload(process, request.preserve_fds, listeners)?;

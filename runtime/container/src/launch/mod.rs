@@ -15,6 +15,7 @@ mod dev;
 pub(crate) mod enter;
 pub(crate) mod hooks;
 mod idmap;
+mod labels;
 mod listener;
 mod mounts;
 mod network;

@@ -102,6 +102,7 @@ steps! {
     Personality = "personality",
     Affinity = "processors",
     AppArmor = "apparmor profile",
+    SeLinux = "selinux label",
     Seccomp = "seccomp filter",
     Descriptor = "descriptor",
     Start = "wait for start",

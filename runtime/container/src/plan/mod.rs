@@ -7,6 +7,7 @@
 mod capabilities;
 mod devices;
 mod hooks;
+mod labels;
 mod mounts;
 mod namespaces;
 mod numbers;
@@ -205,7 +206,6 @@ pub fn process(
     base: Base<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Process, Refusal> {
-    unsupported::refuse_process(process, base.at)?;
     let mut lacks = Vec::new();
     let planned = process::plan(process, base, &mut lacks, warnings)?;
     lacks

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::capabilities::{self, CapabilitySets};
 use super::scheduling::{self, Common, Scheduling};
-use super::{Lack, Refusal, Seccomp};
+use super::{Lack, Refusal, Seccomp, labels};
 use crate::Host;
 
 /// A process, ready to be executed.
@@ -24,6 +24,7 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     pub scheduling: Scheduling,
     pub apparmor: Option<String>,
+    pub selinux: Option<String>,
     pub seccomp: Option<Seccomp>,
 }
 
@@ -139,7 +140,8 @@ pub(super) fn plan(
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         oom_score_adj: oom_score_adj(process.oom_score_adj(), &format!("{at}.oomScoreAdj"))?,
         scheduling: scheduling::plan(process, base.common, at)?,
-        apparmor: apparmor(process.apparmor_profile().as_ref(), base.host, at, warnings),
+        apparmor: labels::apparmor(process.apparmor_profile().as_ref(), base.host, at, warnings)?,
+        selinux: labels::selinux(process.selinux_label().as_ref(), base.host, at, warnings)?,
         seccomp: base.seccomp,
     })
 }
@@ -265,20 +267,4 @@ fn oom_score_adj(given: Option<i32>, at: &str) -> Result<Option<i32>, Refusal> {
         )),
         other => Ok(other),
     }
-}
-
-fn apparmor(
-    profile: Option<&String>,
-    host: &Host,
-    at: &str,
-    warnings: &mut Vec<String>,
-) -> Option<String> {
-    let profile = profile.filter(|profile| !profile.is_empty())?;
-    if !host.apparmor {
-        warnings.push(format!(
-            "{at}.apparmorProfile: this kernel has no AppArmor; {profile:?} is not applied"
-        ));
-        return None;
-    }
-    Some(profile.clone())
 }

@@ -204,6 +204,9 @@ fn process(out: &mut String, plan: &Plan) -> std::fmt::Result {
     if let Some(profile) = &process.apparmor {
         writeln!(out, "apparmor    {profile}")?;
     }
+    if let Some(label) = &process.selinux {
+        writeln!(out, "selinux     {label}")?;
+    }
     writeln!(
         out,
         "exec        {:?} in {}",

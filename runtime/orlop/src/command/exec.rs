@@ -130,13 +130,6 @@ fn refuse_later(line: &Line) -> Result<()> {
             "--cgroup: not supported by this version; leave it out to use the container's cgroup"
         );
     }
-    if line
-        .process_label
-        .as_ref()
-        .is_some_and(|label| !label.is_empty())
-    {
-        bail!("--process-label: not supported by this version; leave it out");
-    }
     Ok(())
 }
 
@@ -161,6 +154,7 @@ fn what(line: &Line) -> Result<What> {
             })
             .collect::<Result<_>>()?,
         apparmor: line.apparmor.clone(),
+        selinux: line.process_label.clone(),
         no_new_privileges: line.no_new_privs,
         capabilities: line.cap.clone(),
     }))

@@ -30,7 +30,7 @@ pub(super) fn features(invocation: &Invocation) -> Result<Done, Failure> {
                     "supportedFlags": flags(container::knows_filter_flags),
                 },
                 "apparmor": {"enabled": true},
-                "selinux": {"enabled": false},
+                "selinux": {"enabled": true},
                 "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
                 "mountExtensions": {"idmap": {"enabled": true}},
                 "netDevices": {"enabled": false},
