@@ -1,6 +1,7 @@
 //! What each field of config.json does, as a container and its host see it.
 
 mod cgroup;
+mod device_rules;
 mod idmap;
 mod linux;
 mod lsm;
@@ -11,6 +12,7 @@ mod process;
 mod refused;
 mod scheduling;
 mod seccomp;
+mod sub_cgroups;
 
 use orlop_tests::{Bundle, Env};
 

@@ -179,11 +179,6 @@ fn what_comes_later_is_refused_by_name() {
     let mut bundle = env.bundle();
     bundle.args(&["sleep", "100"]);
     let id = env.start(&bundle);
-    let after = env.world();
-    env.orlop(&["exec", "--cgroup", "sub", &id, "true"])
-        .run()
-        .refused(255, &["--cgroup"]);
-    env.as_before(&after, "verbs that come later");
     bundle
         .set(
             "/linux/cgroupsPath",

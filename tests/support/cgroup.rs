@@ -36,3 +36,11 @@ pub fn cgroup_of(pid: i32, controller: &str) -> Option<PathBuf> {
         })
     })
 }
+
+/// Whether this host has cgroup v2 only.
+#[must_use]
+pub fn only_v2() -> bool {
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").must("mountinfo");
+    let v1 = |line: &str| line.contains(" - cgroup ") && !line.contains("name=");
+    mounts.contains(" - cgroup2 ") && !mounts.lines().any(v1)
+}

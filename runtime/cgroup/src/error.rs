@@ -34,6 +34,14 @@ pub enum Error {
     #[error("{}: container's cgroup unexpectedly frozen; write THAWED to its freezer.state", path.display())]
     Frozen { path: PathBuf },
 
+    /// Below a cgroup that distributes threads there is no way to limit a whole process.
+    #[error("{}: is in a threaded subtree, which has no {controller} controller; use a cgroupsPath outside of it ({json_path})", path.display())]
+    Threaded {
+        path: PathBuf,
+        controller: String,
+        json_path: String,
+    },
+
     /// Processes appeared faster than they could be frozen.
     #[error("freeze {}: still not frozen after {seconds} s; it is thawed again", path.display())]
     Restless { path: PathBuf, seconds: u64 },

@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sys::Errno;
 use sys::fs::{Mode, OFlag};
@@ -40,6 +40,12 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     read_fd(&open_for_read(path)?)
 }
 
+/// Reads a file of a directory to its end.
+pub(crate) fn read_at(dir: &OwnedFd, name: &str) -> Result<String> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    read_fd(&sys::fs::openat(dir, name, flags, Mode::empty())?)
+}
+
 /// Reads on to the end of a file. Nobody knows the size of a kernel's file; the buffer holds most in one call.
 pub(crate) fn read_fd(fd: &OwnedFd) -> Result<String> {
     let mut bytes = Vec::new();
@@ -71,25 +77,6 @@ pub(crate) fn make_dir(path: &Path) -> Result<()> {
 
 pub(crate) fn remove_dir(path: &Path) -> Result<()> {
     std::fs::remove_dir(path).map_err(|e| errno(&e))
-}
-
-/// Lists the cgroups directly below one; one that has gone has none.
-pub(crate) fn children(path: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(e) if gone(errno(&e)) => return Ok(Vec::new()),
-        Err(e) => return Err(errno(&e)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| errno(&e))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            found.push(entry.path());
-        }
-    }
-    // The order of a directory is the kernel's hash order.
-    found.sort();
-    Ok(found)
 }
 
 /// Whether an errno means that the cgroup was removed: `ENODEV` comes from a file that was open at that moment.

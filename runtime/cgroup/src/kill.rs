@@ -1,5 +1,6 @@
 //! The processes of a cgroup: who they are, signals to all of them, and whom the kernel killed.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use sys::Errno;
@@ -8,6 +9,7 @@ use sys::process::Pid;
 use crate::error::Error;
 use crate::file;
 use crate::make::Cgroup;
+use crate::walk::walk;
 
 const SIGKILL: i32 = 9;
 
@@ -108,22 +110,39 @@ impl Cgroup {
 /// Collects the processes of a directory and all below it.
 pub(crate) fn pids_below(dir: &Path) -> Result<Vec<i32>, Error> {
     let mut pids = Vec::new();
-    let mut todo = vec![dir.to_owned()];
-    while let Some(path) = todo.pop() {
-        let procs = path.join("cgroup.procs");
-        match file::read(&procs) {
-            // A process outside of our pid namespace is listed as 0 and cannot be reached.
-            Ok(text) => pids.extend(
-                text.lines()
-                    .filter_map(|line| line.parse::<i32>().ok())
-                    .filter(|pid| *pid > 0),
-            ),
-            Err(errno) if file::gone(errno) => {}
-            Err(errno) => return Err(Error::call("read", &procs, errno)),
-        }
-        todo.extend(file::children(&path).map_err(|errno| Error::call("list", &path, errno))?);
-    }
+    let visit = |dir: &OwnedFd| {
+        pids.extend(processes(dir)?);
+        Ok(())
+    };
+    walk(dir, visit, |_, _| Ok(()))
+        .map_err(|errno| Error::call("list the processes of", dir, errno))?;
     pids.sort_unstable();
     pids.dedup();
     Ok(pids)
+}
+
+fn processes(dir: &OwnedFd) -> file::Result<Vec<i32>> {
+    let text = match file::read_at(dir, "cgroup.procs") {
+        Ok(text) => text,
+        Err(errno) if file::gone(errno) => return Ok(Vec::new()),
+        // A threaded cgroup holds threads, which may be of processes elsewhere.
+        Err(Errno::EOPNOTSUPP) => return processes_of_threads(dir),
+        Err(errno) => return Err(errno),
+    };
+    let pids = text.lines().filter_map(|line| line.parse::<i32>().ok());
+    // A process outside of our pid namespace is listed as 0 and cannot be reached.
+    Ok(pids.filter(|pid| *pid > 0).collect())
+}
+
+fn processes_of_threads(dir: &OwnedFd) -> file::Result<Vec<i32>> {
+    let text = match file::read_at(dir, "cgroup.threads") {
+        Err(errno) if file::gone(errno) => return Ok(Vec::new()),
+        read => read?,
+    };
+    let process = |thread: &str| {
+        let status = file::read(Path::new(&format!("/proc/{thread}/status"))).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+        line.trim().parse::<i32>().ok().filter(|pid| *pid > 0)
+    };
+    Ok(text.lines().filter_map(process).collect())
 }

@@ -1,8 +1,8 @@
 //! Puts a container into cgroups and limits what it may use: path, limits, freeze, kill, removal.
 //!
 //! The flow is parse, plan, act. [`Layout`] says what is mounted where, [`plan()`] turns a `cgroupsPath` and the resources of
-//! a config.json into directories and file writes without touching anything, and [`Cgroup`] carries a plan out. cgroup v1 and
-//! hybrid layouts are known; a host that has only cgroup v2 is refused in one line.
+//! a config.json into directories and file writes without touching anything, and [`Cgroup`] carries a plan out. Which version a
+//! controller is on is decided for each by itself: cgroup v1, v2, and v2 beside v1 are the same code.
 //!
 //! The crate knows cgroupfs and OCI resource values. It knows nothing of containers, their ids on disk or their state: what a
 //! caller wants to find again (a [`Cgroup`] is serializable) it records itself. Nothing here prints; what is ignored is a
@@ -24,8 +24,12 @@ mod plan;
 mod reached;
 mod remove;
 pub mod stats;
+mod sub;
+mod subtree;
 mod update;
+mod walk;
 
+pub use devices::{DeviceRule, Devices, program as device_program};
 pub use entry::Entry;
 pub use error::{Error, Refusal};
 pub use layout::{Hierarchy, Kind, Layout};
@@ -35,4 +39,5 @@ pub use path::CgroupPath;
 pub use plan::{Dir, Enable, Inherit, Missing, Plan, Write, plan};
 pub use reached::Reached;
 pub use stats::Stats;
+pub use sub::SubPaths;
 pub use update::update;

@@ -1,5 +1,6 @@
 //! Carrying out a plan: directories and what they inherit, then limits, then device rules.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -7,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use sys::Errno;
 
 use crate::error::Error;
-use crate::file;
 use crate::plan::{Dir, Missing, Plan, Write};
 use crate::update::{Former, Journal};
+use crate::{devices, file, subtree};
 
 /// A container's cgroups, one per hierarchy; what a caller records to find them again.
 ///
@@ -60,6 +61,10 @@ impl Cgroup {
 
     /// Sets the plan's rules of devices. They may forbid the very nodes that a container is made with, so this comes after them.
     pub fn restrict_devices(&mut self, plan: &Plan) -> Result<(), Error> {
+        if let Some(rules) = &plan.devices {
+            let warning = devices::attach(&plan.dirs[rules.dir].path, rules)?;
+            self.warnings.extend(warning);
+        }
         let parents = self.parents.clone();
         self.set(plan, &parents, is_device_rule)
     }
@@ -77,7 +82,7 @@ impl Cgroup {
                 .any(|w| w.dir == inherit.dir && w.file == inherit.file);
             take_over(&plan.dirs[inherit.dir], &inherit.file, given, made)?;
         }
-        hand_down(plan)?;
+        self.warnings.extend(subtree::hand_down(plan, made)?);
         self.set(plan, made, needed_to_enter)
     }
 
@@ -110,22 +115,6 @@ impl Cgroup {
         }
         Ok(())
     }
-}
-
-/// Switches cgroup v2 controllers on for the container's cgroup, from the top down.
-pub(crate) fn hand_down(plan: &Plan) -> Result<(), Error> {
-    for enable in &plan.enable {
-        let names: Vec<String> = enable
-            .controllers
-            .iter()
-            .map(|name| format!("+{name}"))
-            .collect();
-        let path = enable.path.join("cgroup.subtree_control");
-        let value = names.join(" ");
-        file::write(&path, &value)
-            .map_err(|errno| refused(&path, &value, &enable.json_path, errno))?;
-    }
-    Ok(())
 }
 
 /// Whether a write belongs to the rules of devices.
@@ -241,15 +230,38 @@ fn put<'a>(
     journal: Option<&mut Journal>,
 ) -> file::Result<()> {
     let former = journal.as_ref().map(|_| Former::read(dir, write));
+    let mut value = Cow::Borrowed(write.value.as_str());
     if open.as_ref().is_none_or(|(name, _)| *name != write.file) {
         let fd = match (file::open_for_write(&dir.join(&write.file)), &write.missing) {
-            (Err(Errno::ENOENT), Missing::Use(other)) => file::open_for_write(&dir.join(other))?,
+            (Err(Errno::ENOENT), Missing::Use { file, value }) => {
+                // Not kept open: the next value for the first name is to be written likewise.
+                let fd = file::open_for_write(&dir.join(file))?;
+                file::write_fd(&fd, value.as_bytes())?;
+                if let (Some(journal), Some(former)) = (journal, former) {
+                    journal.push(former);
+                }
+                return Ok(());
+            }
             (opened, _) => opened?,
         };
         *open = Some((&write.file, fd));
     }
+    if write.keep_first {
+        let text = file::read(&dir.join(&write.file))?;
+        let first = text.split_whitespace().next().unwrap_or_default();
+        value = Cow::Owned(format!("{first} {value}"));
+    }
+    if let Some(usage) = &write.above {
+        let usage = file::read(&dir.join(usage))?.parse::<u64>();
+        // "max" is above everything.
+        if let (Ok(usage), Ok(asked)) = (usage, value.parse::<u64>())
+            && asked <= usage
+        {
+            return Err(Errno::EBUSY);
+        }
+    }
     if let Some((_, fd)) = open {
-        file::write_fd(fd, write.value.as_bytes())?;
+        file::write_fd(fd, value.as_bytes())?;
     }
     if let (Some(journal), Some(former)) = (journal, former) {
         journal.push(former);
@@ -299,7 +311,7 @@ fn tolerate(
 }
 
 /// Says which value of which field the kernel did not take, and why where that is known.
-fn refused(path: &Path, value: &str, json_path: &str, errno: Errno) -> Error {
+pub(crate) fn refused(path: &Path, value: &str, json_path: &str, errno: Errno) -> Error {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
@@ -310,14 +322,22 @@ fn refused(path: &Path, value: &str, json_path: &str, errno: Errno) -> Error {
                 .unwrap_or_else(|_| "more".to_owned());
             format!("; {usage} bytes are in use and cannot be reclaimed")
         }
+        ("memory.max", Errno::EBUSY) => {
+            let usage = file::read(&path.with_file_name("memory.current"))
+                .unwrap_or_else(|_| "more".to_owned());
+            format!("; {usage} bytes are in use, and a limit below that kills")
+        }
+        ("memory.swap.max", Errno::ENOENT) => {
+            "; swap accounting is off, boot with swapaccount=1".to_owned()
+        }
         ("memory.memsw.limit_in_bytes", Errno::ENOENT) => {
             "; swap accounting is off, boot with swapaccount=1".to_owned()
         }
         ("memory.memsw.limit_in_bytes", Errno::EINVAL) => {
             "; it must not be below memory.limit".to_owned()
         }
-        ("blkio.weight" | "blkio.weight_device", Errno::ENOENT) => {
-            "; nor is there one of bfq, so this kernel has no I/O scheduler with weights".to_owned()
+        ("blkio.weight" | "blkio.weight_device" | "io.bfq.weight", Errno::ENOENT) => {
+            "; nor is there the other one, so this kernel has no I/O scheduler with weights".to_owned()
         }
         ("blkio.leaf_weight" | "blkio.leaf_weight_device", Errno::ENOENT) => {
             "; Linux 5.0 removed it, remove the field".to_owned()
@@ -332,7 +352,16 @@ fn refused(path: &Path, value: &str, json_path: &str, errno: Errno) -> Error {
             "; the parent cgroup does not allow it either".to_owned()
         }
         ("cgroup.subtree_control", Errno::EBUSY) => {
-            "; processes are in that cgroup itself".to_owned()
+            "; processes are in that cgroup itself, move them to one below it or use another cgroupsPath".to_owned()
+        }
+        ("cgroup.subtree_control", Errno::ENOENT | Errno::EINVAL) => {
+            "; a cgroup above does not hand the controller down".to_owned()
+        }
+        ("cgroup.subtree_control", Errno::EOPNOTSUPP) => {
+            "; that cgroup distributes threads, use a cgroupsPath outside of it".to_owned()
+        }
+        (_, Errno::EACCES | Errno::EPERM | Errno::EROFS) if path.exists() => {
+            "; have the cgroup delegated to this user, or remove the field".to_owned()
         }
         _ => String::new(),
     };

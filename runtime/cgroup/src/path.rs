@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::Refusal;
-use crate::layout::Hierarchy;
+use crate::layout::{Hierarchy, Kind};
 
 const JSON_PATH: &str = "linux.cgroupsPath";
 
@@ -18,7 +18,8 @@ pub struct CgroupPath {
 enum From {
     /// An absolute path counts from each hierarchy's mount point.
     Mount,
-    /// A relative one counts from the caller's own cgroup in each hierarchy.
+    /// A relative one counts from the caller's own cgroup in each hierarchy; where there is only cgroup v2, from the one above,
+    /// because the caller's own has processes in it and can hand no controllers down.
     Own,
 }
 
@@ -69,10 +70,15 @@ impl CgroupPath {
     }
 
     /// Returns the path in one hierarchy, relative to its mount point.
-    pub(crate) fn in_hierarchy(&self, hierarchy: &Hierarchy) -> PathBuf {
-        match self.from {
-            From::Mount => self.path.clone(),
-            From::Own => hierarchy.own.join(&self.path),
+    pub(crate) fn in_hierarchy(&self, hierarchy: &Hierarchy, kind: Kind) -> PathBuf {
+        match (self.from, kind) {
+            (From::Mount, _) => self.path.clone(),
+            (From::Own, Kind::V2) if hierarchy.name == "unified" => hierarchy
+                .own
+                .parent()
+                .unwrap_or(Path::new(""))
+                .join(&self.path),
+            (From::Own, _) => hierarchy.own.join(&self.path),
         }
     }
 }

@@ -1,27 +1,35 @@
 //! The plan of a container's cgroups: directories, and values for the files in them. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
+use crate::devices::{self, DeviceRule, Devices};
 use crate::error::Refusal;
 use crate::layout::{Kind, Layout};
+use crate::limits;
 use crate::path::CgroupPath;
-use crate::{devices, limits};
 
 /// Everything that will be made and written, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Plan {
     /// One cgroup per hierarchy.
     pub dirs: Vec<Dir>,
-    /// cgroup v2 controllers to be switched on for the container's cgroup, from the top down.
-    pub enable: Vec<Enable>,
+    /// cgroup v2 controllers to be switched on for the container's cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable: Option<Enable>,
     /// Files that a new cgroup takes over from its parent.
     pub inherit: Vec<Inherit>,
     /// Limits, grouped by directory.
     pub writes: Vec<Write>,
+    /// The device rules of cgroup v2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Devices>,
+    /// What cgroup v2 has no place for and can be passed over, each with its JSON path; for the caller to print.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A cgroup in one hierarchy.
@@ -48,15 +56,36 @@ impl Dir {
     pub(crate) fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|c| c == controller)
     }
+
+    /// Returns the controllers as a message shows them.
+    pub(crate) fn list(&self) -> String {
+        if self.controllers.is_empty() {
+            "none".to_owned()
+        } else {
+            self.controllers.join(", ")
+        }
+    }
+
+    /// Returns the directories above this one, from the mount point down to the parent.
+    pub(crate) fn above(&self) -> Vec<PathBuf> {
+        let parents = self.relative.parent().unwrap_or(Path::new(""));
+        let mut list = vec![self.mount.clone()];
+        for component in parents.components() {
+            list.push(list[list.len() - 1].join(component));
+        }
+        list
+    }
 }
 
-/// Controllers that a cgroup v2 directory has to hand to its children.
+/// Controllers that a cgroup v2 directory gets when every directory above it hands them down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Enable {
-    pub path: PathBuf,
+    /// Index into [`Plan::dirs`].
+    pub dir: usize,
     pub controllers: BTreeSet<String>,
-    /// The first value that needs them.
-    pub json_path: String,
+    /// Those of them that a limit cannot do without, with the first field of config.json that needs them. The others serve
+    /// statistics, and the container itself.
+    pub needed: BTreeMap<String, String>,
 }
 
 /// A file that is empty in a new cgroup and must not be, before a process can join.
@@ -84,6 +113,12 @@ pub struct Write {
     /// Parents that are made for this container need the value, too: their own default is nothing to give away.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub in_new_parents: bool,
+    /// The file of the same directory that says how much is in use: a value that is not above it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub above: Option<String>,
+    /// Only the second word changes: the file's first one stays in front of the value.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_first: bool,
 }
 
 /// What to do on a kernel that does not have the file.
@@ -91,8 +126,11 @@ pub struct Write {
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     Fatal,
-    /// Kernels have it under one of two names.
-    Use(String),
+    /// Kernels have one of two files, the other of which may count otherwise.
+    Use {
+        file: String,
+        value: String,
+    },
     Warn(String),
     Ignore,
 }
@@ -109,26 +147,18 @@ pub fn plan(
     path: &CgroupPath,
     resources: Option<&LinuxResources>,
 ) -> Result<Plan, Refusal> {
-    let refuse = |message: &str| Err(Refusal::new("linux.cgroupsPath", message));
-    match layout.kind() {
-        Kind::V1 | Kind::Hybrid => {}
-        Kind::V2 => {
-            return refuse(
-                "this host has cgroup v2 only, which is not supported yet; boot it with systemd.unified_cgroup_hierarchy=0",
-            );
-        }
-        Kind::None => {
-            return refuse(
-                "no cgroup hierarchy is mounted; mount the controllers below /sys/fs/cgroup",
-            );
-        }
+    if layout.kind() == Kind::None {
+        return Err(Refusal::new(
+            "linux.cgroupsPath",
+            "no cgroup hierarchy is mounted; mount the controllers below /sys/fs/cgroup",
+        ));
     }
     let dirs: Vec<Dir> = layout
         .v1
         .iter()
         .chain(&layout.unified)
         .map(|hierarchy| {
-            let relative = path.in_hierarchy(hierarchy);
+            let relative = path.in_hierarchy(hierarchy, layout.kind());
             Dir {
                 hierarchy: hierarchy.name.clone(),
                 controllers: hierarchy.controllers.clone(),
@@ -139,6 +169,10 @@ pub fn plan(
         })
         .collect();
     let mut writes = Writes::new(&dirs, Purpose::Create);
+    if layout.kind() == Kind::V2 {
+        // All of them, also where nothing is limited: without a controller there are no statistics.
+        writes.want_all();
+    }
     if let Some(resources) = resources {
         limits::collect(&mut writes, resources)?;
     }
@@ -180,8 +214,11 @@ pub(crate) struct Writes<'a> {
     dirs: &'a [Dir],
     pub(crate) purpose: Purpose,
     list: Vec<Write>,
-    needed: BTreeSet<String>,
-    first_need: String,
+    wants_all: bool,
+    wanted: BTreeSet<String>,
+    needed: BTreeMap<String, String>,
+    devices: Option<Devices>,
+    warnings: Vec<String>,
 }
 
 impl<'a> Writes<'a> {
@@ -190,8 +227,11 @@ impl<'a> Writes<'a> {
             dirs,
             purpose,
             list: Vec::new(),
-            needed: BTreeSet::new(),
-            first_need: String::new(),
+            wants_all: false,
+            wanted: BTreeSet::new(),
+            needed: BTreeMap::new(),
+            devices: None,
+            warnings: Vec::new(),
         }
     }
 
@@ -200,23 +240,40 @@ impl<'a> Writes<'a> {
         self.dirs.iter().find(|dir| dir.has(controller))
     }
 
-    /// Returns the cgroup v2 directory of a hybrid host.
+    /// Returns the cgroup v2 directory.
     pub(crate) fn unified(&self) -> Option<&'a Dir> {
         self.dirs.iter().find(|dir| dir.is_unified())
     }
 
-    /// Returns the directory of a controller that a limit cannot do without.
-    pub(crate) fn need(&self, controller: &str, json_path: &str) -> Result<&'a Dir, Refusal> {
-        self.find(controller).ok_or_else(|| {
-            Refusal::new(
-                json_path,
-                format!("the {controller} controller is not mounted on this host; mount it or remove the field"),
-            )
-        })
+    /// Returns the directory of a controller that a limit cannot do without; on cgroup v2 it will be switched on.
+    pub(crate) fn need(&mut self, controller: &str, json_path: &str) -> Result<&'a Dir, Refusal> {
+        let Some(dir) = self.find(controller) else {
+            let only_v2 = self
+                .dirs
+                .iter()
+                .all(|dir| dir.is_unified() || dir.controllers.is_empty());
+            let message = match (only_v2, controller, self.unified()) {
+                (true, "net_cls" | "net_prio", _) => format!(
+                    "this host has cgroup v2 only, which has no {controller}; remove the field (packet filters match a cgroup by its path)"
+                ),
+                (true, _, Some(dir)) => format!(
+                    "the {controller} controller is not on this host's cgroup v2 mount (there: {}); remove the field",
+                    dir.list()
+                ),
+                _ => format!(
+                    "the {controller} controller is not mounted on this host; mount it or remove the field"
+                ),
+            };
+            return Err(Refusal::new(json_path, message));
+        };
+        if dir.is_unified() {
+            self.enable(controller, json_path);
+        }
+        Ok(dir)
     }
 
-    /// Adds a value for a file of a v1 controller.
-    pub(crate) fn v1(
+    /// Adds a value for a file of a controller.
+    pub(crate) fn put(
         &mut self,
         controller: &str,
         file: &str,
@@ -224,14 +281,6 @@ impl<'a> Writes<'a> {
         json_path: &str,
     ) -> Result<&mut Write, Refusal> {
         let dir = self.need(controller, json_path)?;
-        if dir.is_unified() {
-            return Err(Refusal::new(
-                json_path,
-                format!(
-                    "the {controller} controller is on the cgroup v2 mount of this host, where it is not supported yet; remove the field"
-                ),
-            ));
-        }
         Ok(self.add(dir, file, value, json_path))
     }
 
@@ -252,6 +301,8 @@ impl<'a> Writes<'a> {
             missing: Missing::Fatal,
             retry_after: None,
             in_new_parents: false,
+            above: None,
+            keep_first: false,
         });
         let last = self.list.len() - 1;
         &mut self.list[last]
@@ -259,41 +310,47 @@ impl<'a> Writes<'a> {
 
     /// Asks for a cgroup v2 controller to be switched on.
     pub(crate) fn enable(&mut self, controller: &str, json_path: &str) {
-        if self.needed.is_empty() {
-            json_path.clone_into(&mut self.first_need);
-        }
-        self.needed.insert(controller.to_owned());
+        self.wanted.insert(controller.to_owned());
+        self.needed
+            .entry(controller.to_owned())
+            .or_insert_with(|| json_path.to_owned());
+    }
+
+    fn want_all(&mut self) {
+        self.wants_all = true;
+        let all = self.unified().map(|dir| dir.controllers.clone());
+        self.wanted.extend(all.unwrap_or_default());
+    }
+
+    /// Sets the device rules of cgroup v2.
+    pub(crate) fn devices(&mut self, rules: Vec<DeviceRule>) {
+        let dir = self.dirs.iter().position(Dir::is_unified);
+        self.devices = dir.map(|dir| Devices::new(dir, rules));
+    }
+
+    /// Notes a field that is passed over.
+    pub(crate) fn warn(&mut self, json_path: &str, why: &str) {
+        self.warnings.push(format!("{json_path}: {why}; ignored"));
     }
 
     pub(crate) fn finish(mut self, inherit: Vec<Inherit>) -> Plan {
         // Stable: the order within a directory is the kernel's or the user's.
         self.list.sort_by_key(|write| write.dir);
-        let enable = self
-            .unified()
-            .filter(|_| !self.needed.is_empty())
-            .map_or_else(Vec::new, |dir| self.handed_down(dir));
+        let unified = self.dirs.iter().position(Dir::is_unified);
+        let enable = unified
+            .filter(|_| self.wants_all || !self.wanted.is_empty())
+            .map(|dir| Enable {
+                dir,
+                controllers: self.wanted,
+                needed: self.needed,
+            });
         Plan {
             dirs: self.dirs.to_vec(),
             enable,
             inherit,
             writes: self.list,
+            devices: self.devices,
+            warnings: self.warnings,
         }
-    }
-
-    /// A controller reaches a cgroup when every ancestor hands it on.
-    fn handed_down(&self, dir: &Dir) -> Vec<Enable> {
-        let above = dir.relative.parent().unwrap_or(Path::new(""));
-        let mut path = dir.mount.clone();
-        let mut list = vec![path.clone()];
-        for component in above.components() {
-            path.push(component);
-            list.push(path.clone());
-        }
-        let enable = |path| Enable {
-            path,
-            controllers: self.needed.clone(),
-            json_path: self.first_need.clone(),
-        };
-        list.into_iter().map(enable).collect()
     }
 }

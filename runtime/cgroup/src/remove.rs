@@ -1,14 +1,18 @@
 //! Removing cgroups, with everything that was made inside of them.
 
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sys::Errno;
+use sys::fs::{UnlinkatFlags, unlinkat};
 
 use crate::error::Error;
 use crate::file;
 use crate::freeze::wait_for_event;
 use crate::make::Cgroup;
+use crate::walk::walk;
 
 /// How long processes that are already dying may take: a killed one may first have to write out a core or its memory.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,13 +69,21 @@ fn remove_tree(path: &Path, events: Option<&Path>, end: Instant) -> Result<(), E
                 pids,
             });
         }
-        let children = file::children(path).map_err(|errno| Error::call("list", path, errno))?;
-        if children.is_empty() {
+        let mut removed = false;
+        let leave = |above: &OwnedFd, name: &CString| {
+            match unlinkat(above, name.as_c_str(), UnlinkatFlags::RemoveDir) {
+                Ok(()) => removed = true,
+                Err(Errno::EBUSY) => {}
+                Err(errno) if file::gone(errno) => {}
+                Err(errno) => return Err(errno),
+            }
+            Ok(())
+        };
+        walk(path, |_| Ok(()), leave)
+            .map_err(|errno| Error::call("remove what is below", path, errno))?;
+        if !removed {
             wait_until_empty(events, &mut pause);
         }
-        children
-            .iter()
-            .try_for_each(|child| remove_tree(child, events, end))?;
     }
 }
 

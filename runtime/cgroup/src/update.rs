@@ -1,5 +1,6 @@
 //! New limits for cgroups that processes live in: all of them, or none.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
@@ -8,8 +9,9 @@ use crate::devices;
 use crate::error::{Error, Refusal};
 use crate::file;
 use crate::limits;
-use crate::make::{Cgroup, hand_down, write_all};
+use crate::make::{Cgroup, write_all};
 use crate::plan::{Dir, Missing, Plan, Purpose, Write, Writes};
+use crate::subtree;
 
 /// Plans new limits for existing cgroups. What `change` leaves open stays; `before` is what the cgroups have been told up to now.
 ///
@@ -20,7 +22,7 @@ pub fn update(
     change: &LinuxResources,
 ) -> Result<Plan, Refusal> {
     let mut writes = Writes::new(dirs, Purpose::Update);
-    limits::collect(&mut writes, change)?;
+    limits::collect(&mut writes, &with_limit(dirs, before, change))?;
     if let Some(after) = change.devices().as_deref().filter(|list| !list.is_empty()) {
         let before = before.devices().as_deref().unwrap_or_default();
         devices::change(&mut writes, before, after)?;
@@ -28,17 +30,49 @@ pub fn update(
     Ok(writes.finish(Vec::new()))
 }
 
+/// Completes a change of memory for cgroup v2 by what is in force: `swap`, which is memory plus swap, by the limit, because v2
+/// takes the difference; a limit by `checkBeforeUpdate`.
+fn with_limit<'a>(
+    dirs: &[Dir],
+    before: &LinuxResources,
+    change: &'a LinuxResources,
+) -> Cow<'a, LinuxResources> {
+    let unified = dirs.iter().any(|dir| dir.is_unified() && dir.has("memory"));
+    let (Some(old), Some(new), true) = (before.memory(), change.memory(), unified) else {
+        return Cow::Borrowed(change);
+    };
+    let mut memory = *new;
+    let swap_alone = new.swap().is_some_and(|swap| swap > 0) && new.limit().unwrap_or(0) == 0;
+    if let Some(limit) = old.limit().filter(|_| swap_alone) {
+        memory.set_limit(Some(limit));
+    }
+    if new.check_before_update().is_none() {
+        memory.set_check_before_update(old.check_before_update());
+    }
+    let mut change = change.clone();
+    change.set_memory(Some(memory));
+    Cow::Owned(change)
+}
+
 impl Cgroup {
     /// Sets new limits, as [`update`] plans them. When one of them is refused, those that were set before it are set back; what
     /// cannot be is in the error.
     pub fn update(&mut self, plan: &Plan) -> Result<(), Error> {
-        hand_down(plan)?;
+        self.warnings.extend(plan.warnings.iter().cloned());
+        self.warnings.extend(subtree::hand_down(plan, &[])?);
         let mut journal = Journal::new();
         for writes in plan.writes.chunk_by(|a, b| a.dir == b.dir) {
             let dir = &plan.dirs[writes[0].dir].path;
             let writes: Vec<&Write> = writes.iter().collect();
             if let Err(first) = write_all(dir, &writes, &mut self.warnings, Some(&mut journal)) {
                 return Err(set_back(&journal, first));
+            }
+        }
+        // Last, because nothing has to set it back.
+        if let Some(rules) = &plan.devices {
+            match devices::attach(&plan.dirs[rules.dir].path, rules) {
+                Ok(warning) => self.warnings.extend(warning),
+                Err(first) => return Err(set_back(&journal, first)),
             }
         }
         Ok(())
@@ -68,7 +102,7 @@ impl Former {
         }
         let mut path = dir.join(&write.file);
         let mut text = file::read(&path);
-        if let (Err(_), Missing::Use(other)) = (&text, &write.missing) {
+        if let (Err(_), Missing::Use { file: other, .. }) = (&text, &write.missing) {
             path = dir.join(other);
             text = file::read(&path);
         }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use cgroup::SubPaths;
 use oci_spec::runtime as oci;
 use sys::process::{Child, Namespaces};
 
@@ -47,6 +48,8 @@ pub struct Exec<'a> {
     pub what: What,
     pub ignore_paused: bool,
     pub preserve_fds: u32,
+    /// Cgroups below the container's that the process joins: `PATH` or `CONTROLLER[,CONTROLLER...]:PATH`.
+    pub sub_cgroups: Vec<String>,
     pub pid_file: Option<PathBuf>,
     pub pidfd_socket: Option<OwnedFd>,
 }
@@ -79,6 +82,7 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
     let init = verbs::open(&record.process)?;
     let mut warnings = Vec::new();
     let process = plan(&exec, &record, &mut warnings)?;
+    let sub_cgroups = sub_cgroups(&exec, &record)?;
     let mut request = Request {
         record: &record,
         process: &process,
@@ -88,6 +92,7 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
         root: root_of(&record)?,
         console,
         preserve_fds: exec.preserve_fds,
+        sub_cgroups: &sub_cgroups,
     };
     let mut added = enter(&mut request)?;
     if let Some(socket) = &exec.pidfd_socket {
@@ -139,6 +144,19 @@ fn plan(exec: &Exec<'_>, record: &Record, warnings: &mut Vec<String>) -> Result<
     };
     plan::process(&process, base, warnings)
         .map_err(|refusal| anyhow::anyhow!("{}: {}", refusal.at, refusal.why))
+}
+
+/// Finds the cgroups that the process joins instead of the container's.
+fn sub_cgroups(exec: &Exec<'_>, record: &Record) -> Result<SubPaths> {
+    let refused =
+        |refusal: cgroup::Refusal| anyhow::anyhow!("{}: {}", refusal.json_path, refusal.message);
+    let paths = SubPaths::parse(&exec.sub_cgroups).map_err(refused)?;
+    match &record.cgroup {
+        Some(cgroup) => paths.check(cgroup).map_err(refused)?,
+        None if exec.sub_cgroups.is_empty() => {}
+        None => bail!("--cgroup: the container has no cgroup; leave it out"),
+    }
+    Ok(paths)
 }
 
 /// Completes a process from a file by what the container's own has: an absent profile must not mean an unconfined process.

@@ -80,4 +80,10 @@ impl Host {
             ..Self::probe()?
         })
     }
+
+    /// Whether cgroups of version 2 are all there are.
+    #[must_use]
+    pub fn has_only_cgroup2(&self) -> bool {
+        self.cgroups.kind() == cgroup::Kind::V2
+    }
 }

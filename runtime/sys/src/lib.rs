@@ -4,6 +4,7 @@
 //! [`Errno`]. What `nix` wraps safely is passed on from here, so that a reader of the other crates meets one vocabulary.
 //! The crate knows system calls and file descriptors; it knows nothing of OCI, of our files or of messages.
 
+pub mod bpf;
 pub mod capability;
 mod early;
 pub mod exe;

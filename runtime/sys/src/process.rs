@@ -1,5 +1,6 @@
 //! Making, entering, waiting for and replacing processes.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -61,13 +62,21 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+/// A cgroup (v2) to be born in.
+#[derive(Debug, Clone, Copy)]
+pub struct CgroupDoor<'a> {
+    pub dir: BorrowedFd<'a>,
+    /// Set before the clone where the kernel does not let the child start there: it has to go in by itself.
+    pub closed: &'a Cell<bool>,
+}
+
 /// How a child is to be born.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Birth<'a> {
     /// The namespaces that are made for it.
     pub namespaces: Namespaces,
     /// The cgroup (v2) that it starts in; Linux 5.7.
-    pub cgroup: Option<BorrowedFd<'a>>,
+    pub cgroup: Option<CgroupDoor<'a>>,
     /// Whether its parent is our parent instead of us.
     pub sibling: bool,
 }
@@ -90,17 +99,29 @@ pub fn clone3(birth: Birth<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
     };
     if let Some(cgroup) = birth.cgroup {
         args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+        args.cgroup = u64::try_from(cgroup.dir.as_raw_fd()).map_err(|_| Errno::EBADF)?;
     }
     if birth.sibling {
         // clone3 refuses an exit signal here: a sibling inherits the one of its creator.
         args.flags |= CLONE_PARENT;
         args.exit_signal = 0;
     }
-    // SAFETY: without CLONE_VM the child gets a copy of this address space, like fork(2). The process has one thread, checked
-    // above, so no lock is held elsewhere. `args` and the pidfd slot live across the call.
-    let pid =
-        check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) })?;
+    let clone = |args: &mut CloneArgs| {
+        // SAFETY: without CLONE_VM the child gets a copy of this address space, like fork(2). The process has one thread, checked
+        // above, so no lock is held elsewhere. `args` and the pidfd slot live across the call.
+        check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut *args, size_of::<CloneArgs>()) })
+    };
+    let pid = match (clone(&mut args), birth.cgroup) {
+        // An old kernel, a cgroup with others below it, a lack of rights over the way there: any reason will be given again,
+        // with the file it comes from, to the child that goes in by itself; if it comes from something else, to the clone.
+        (Err(_), Some(cgroup)) => {
+            cgroup.closed.set(true);
+            args.flags &= !CLONE_INTO_CGROUP;
+            args.cgroup = 0;
+            clone(&mut args)?
+        }
+        (cloned, _) => cloned?,
+    };
     if pid == 0 {
         exit(body());
     }

@@ -3,6 +3,7 @@
 mod life;
 mod limits;
 mod private;
+mod unified;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,23 @@ impl Case {
             cgroup,
             name: name.to_owned(),
         })
+    }
+
+    /// The same on the cgroup v2 mount alone, whatever else is mounted here: as on a host that has only that.
+    fn unified(name: &str, resources: &str) -> Option<Self> {
+        let mut layout = Layout::probe().expect("proc");
+        layout.v1.clear();
+        let plan = planned_on(&layout, name, resources)?;
+        let cgroup = make(&plan).unwrap_or_else(|error| panic!("{resources}: {error}"));
+        Some(Self {
+            cgroup,
+            name: name.to_owned(),
+        })
+    }
+
+    /// Whether there is nothing here but cgroup v2.
+    fn only_v2(&self) -> bool {
+        self.cgroup.dirs.iter().all(cgroup::Dir::is_unified)
     }
 
     /// Returns the directory of a controller, or of cgroup v2 by the name `unified`.
@@ -55,9 +73,9 @@ impl Case {
             .stderr(Stdio::piped())
             .spawn()
             .expect("a shell");
-        self.cgroup
-            .join(i32::try_from(child.id()).expect("a pid"))
-            .expect("join");
+        for dir in &self.cgroup.dirs {
+            std::fs::write(dir.path.join("cgroup.procs"), child.id().to_string()).expect("join");
+        }
         child
             .stdin
             .take()
@@ -108,18 +126,21 @@ fn top(name: &str) -> String {
 
 /// Plans a test's cgroups, or says on stderr why it is skipped.
 fn planned(name: &str, resources: &str) -> Option<Plan> {
-    let layout = Layout::probe().expect("proc");
+    planned_on(&Layout::probe().expect("proc"), name, resources)
+}
+
+fn planned_on(layout: &Layout, name: &str, resources: &str) -> Option<Plan> {
     // Our own directory in proc belongs to our effective user.
     if std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("proc")) != 0 {
         return skip(name, "not root");
     }
-    if !matches!(layout.kind(), Kind::V1 | Kind::Hybrid) {
-        return skip(name, "no cgroup v1 here");
+    if layout.kind() == Kind::None {
+        return skip(name, "no cgroups here");
     }
     let path = CgroupPath::parse(Some(&format!("/{}/inner", top(name))), "id").expect("plain");
     let resources =
         serde_json::from_str(resources).unwrap_or_else(|error| panic!("{resources}: {error}"));
-    Some(plan(&layout, &path, Some(&resources)).unwrap_or_else(|error| panic!("{name}: {error}")))
+    Some(plan(layout, &path, Some(&resources)).unwrap_or_else(|error| panic!("{name}: {error}")))
 }
 
 fn skip<T>(name: &str, reason: &str) -> Option<T> {

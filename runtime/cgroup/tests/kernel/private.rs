@@ -8,7 +8,7 @@ use cgroup::Layout;
 use crate::{Case, read, skip};
 
 /// hugetlb is in one hierarchy at a time.
-static HUGETLB: Mutex<()> = Mutex::new(());
+pub(crate) static HUGETLB: Mutex<()> = Mutex::new(());
 
 /// Tells the copy of this program that runs in the private mount namespace that it is the one.
 const INSIDE: &str = "ORLOP_TEST_PRIVATE_MOUNTS";

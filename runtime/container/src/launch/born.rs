@@ -1,10 +1,10 @@
 //! The one clone of a launch, and joining namespaces before or after it.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
 use sys::fs::{self, Mode, OFlag};
-use sys::process::{self, Birth, Child, Namespaces, Pid};
+use sys::process::{self, Birth, CgroupDoor, Child, Namespaces, Pid};
 
 use super::protocol::{At, Failure, Step};
 
@@ -14,7 +14,7 @@ pub(super) struct Cradle<'a> {
     pub(super) new: Namespaces,
     pub(super) joins: &'a [(Namespaces, OwnedFd)],
     /// The cgroup of version 2.
-    pub(super) cgroup: Option<BorrowedFd<'a>>,
+    pub(super) cgroup: Option<CgroupDoor<'a>>,
 }
 
 impl Cradle<'_> {

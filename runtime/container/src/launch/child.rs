@@ -299,7 +299,7 @@ fn missing_is_checked_later(errno: Errno) -> sys::Result<OwnedFd> {
     }
 }
 
-/// Moves this process into the container's cgroups of version 1; it was born in that of version 2.
+/// Moves this process into the container's cgroups of version 1; it was born in that of version 2, if the kernel could do that.
 pub(super) fn join_cgroups(entry: Option<&cgroup::Entry>) -> Result<()> {
     entry.map_or(Ok(()), |entry| {
         entry.enter().map_err(|(hierarchy, errno)| Failure {

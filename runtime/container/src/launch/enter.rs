@@ -27,6 +27,7 @@ pub(crate) struct Request<'a> {
     pub(crate) preserve_fds: u32,
     /// Connected to whoever listens to the filter.
     pub(crate) listener: Option<OwnedFd>,
+    pub(crate) sub_cgroups: &'a cgroup::SubPaths,
 }
 
 /// A process that was added, waiting for [`Added::go`].
@@ -60,7 +61,7 @@ pub(crate) fn enter(request: &mut Request<'_>) -> Result<Added> {
     let entry = record
         .cgroup
         .as_ref()
-        .map(cgroup::Cgroup::entry)
+        .map(|cgroup| cgroup.entry_beside(record.process.pid, request.sub_cgroups))
         .transpose()?;
     // Before the clone, which joins the cgroup of version 2: the child is to be there already when it moves.
     let affinity = &request.process.scheduling.affinity;
@@ -78,7 +79,7 @@ pub(crate) fn enter(request: &mut Request<'_>) -> Result<Added> {
     let mut ours = Some(ours);
     let mut theirs = Some(theirs);
     let birth = Birth {
-        cgroup: entry.as_ref().and_then(cgroup::Entry::unified),
+        cgroup: entry.as_ref().and_then(cgroup::Entry::door),
         ..Birth::default()
     };
     let child = process::clone3(birth, || {

@@ -252,7 +252,6 @@ fn bear(
     let mut theirs = Some(theirs);
     let joins = std::mem::take(&mut opened.joins);
     let entry = cgroup.entry()?;
-    let unified = entry.as_ref().and_then(cgroup::Entry::unified);
     let apart = if network::is_apart(&plan.namespaces) {
         Namespaces::NETWORK
     } else {
@@ -261,7 +260,7 @@ fn bear(
     let cradle = Cradle {
         new: plan.namespaces.new - apart,
         joins: &joins,
-        cgroup: unified,
+        cgroup: entry.as_ref().and_then(cgroup::Entry::door),
     };
     let state = state_of(request.plan);
     let child = born::clone(&cradle, || {

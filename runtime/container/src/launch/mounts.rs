@@ -51,6 +51,7 @@ fn one(mount: &Mount, source: Source, tree: &Tree, terms: Terms<'_>) -> Result<(
         )),
         (MountKind::Fs { .. }, _) => file_system(mount, tree),
         (MountKind::Cgroup { .. }, _) => cgroup(mount, tree),
+        (MountKind::Cgroup2 { source }, _) => cgroup2(source, mount, tree),
         (MountKind::Remount, _) => {
             let target = tree
                 .open(&mount.target, Inside::Root)
@@ -273,22 +274,31 @@ fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
     place(&top, &target, mount)?;
     for hierarchy in hierarchies {
         let object = || format!("cgroup {} ({})", hierarchy.source.display(), mount.at);
-        // The copy of a cgroup's directory is what a mount of the hierarchy inside the cgroup namespace would show.
-        let own = clone_path(&hierarchy.source, Extent::One).at(Step::Mount, object())?;
-        set_attr(
-            &own,
-            Extent::One,
-            mount.set,
-            mount.clear,
-            Some(Propagation::Private),
-        )
-        .at(Step::Mount, object())?;
+        let own = cgroup_copy(&hierarchy.source, mount)?;
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let place = fs::openat(&top, hierarchy.name.as_str(), flags, Mode::empty())
             .at(Step::Mount, object())?;
         attach(&own, place).at(Step::Mount, object())?;
     }
     Ok(())
+}
+
+fn cgroup2(source: &Path, mount: &Mount, tree: &Tree) -> Result<()> {
+    let target = tree
+        .directory(&mount.target, Inside::Root)
+        .at(Step::Mount, destination(mount))?;
+    let own = cgroup_copy(source, mount)?;
+    place(&own, &target, mount)
+}
+
+/// Copies the mount of a cgroup's directory, which is there only now: it shows what a mount of the hierarchy inside the cgroup
+/// namespace would show.
+fn cgroup_copy(source: &Path, mount: &Mount) -> Result<OwnedFd> {
+    let object = || format!("cgroup {} ({})", source.display(), mount.at);
+    let own = clone_path(source, Extent::One).at(Step::Mount, object())?;
+    let private = Some(Propagation::Private);
+    set_attr(&own, Extent::One, mount.set, mount.clear, private).at(Step::Mount, object())?;
+    Ok(own)
 }
 
 /// Copies a source once more, at its turn: mountinfo is sorted by ids that the kernel counts up, and its readers take that for the

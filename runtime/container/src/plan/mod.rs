@@ -117,6 +117,7 @@ impl Plan {
             .as_ref()
             .and_then(|linux| linux.intel_rdt().as_ref());
         let resctrl = resctrl::plan(id.as_str(), rdt, host, &mut lacks)?;
+        warnings.extend(cgroup.iter().flat_map(|plan| plan.warnings.clone()));
         let linux = spec.linux().as_ref();
         let label = linux.and_then(|linux| linux.mount_label().as_deref());
         let label = Label::of(host.selinux, label, spec.annotations().as_ref())?;

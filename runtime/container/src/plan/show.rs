@@ -100,6 +100,9 @@ fn cgroup(out: &mut String, plan: &Plan) -> std::fmt::Result {
             write.file, write.value, write.json_path
         )?;
     }
+    if let Some(devices) = &cgroup.devices {
+        writeln!(out, "devices     {} rules", devices.rules.len())?;
+    }
     if let Some(resctrl) = &plan.resctrl {
         writeln!(out, "class       {}", resctrl.group.display())?;
         for schema in &resctrl.schemata {
@@ -128,6 +131,7 @@ fn mounts(out: &mut String, plan: &Plan) -> std::fmt::Result {
             MountKind::Cgroup { hierarchies, .. } => {
                 format!("cgroup in {} hierarchies", hierarchies.len())
             }
+            MountKind::Cgroup2 { source } => format!("cgroup2 {}", source.display()),
             MountKind::Remount => "other attributes".to_string(),
         };
         let mut flags: Vec<_> = mount

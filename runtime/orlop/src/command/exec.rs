@@ -78,7 +78,6 @@ pub(super) fn exec(invocation: &Invocation) -> Result<Done, Failure> {
         at_least(&line.operands, 1)?;
         let id = ContainerId::parse(&line.operands[0])?;
         refuse_ordinary_user()?;
-        refuse_later(&line)?;
         check_descriptors(0, line.preserve_fds)?;
         let (root, _) = invocation.root()?;
         let what = what(&line)?;
@@ -98,6 +97,7 @@ pub(super) fn exec(invocation: &Invocation) -> Result<Done, Failure> {
             what,
             ignore_paused: line.ignore_paused,
             preserve_fds: line.preserve_fds,
+            sub_cgroups: line.cgroup.clone(),
             pid_file: line.pid_file.as_deref().map(absolute).transpose()?,
             pidfd_socket: line
                 .pidfd_socket
@@ -122,15 +122,6 @@ pub(super) fn exec(invocation: &Invocation) -> Result<Done, Failure> {
             ..Done::default()
         })
     })
-}
-
-fn refuse_later(line: &Line) -> Result<()> {
-    if !line.cgroup.is_empty() {
-        bail!(
-            "--cgroup: not supported by this version; leave it out to use the container's cgroup"
-        );
-    }
-    Ok(())
 }
 
 fn what(line: &Line) -> Result<What> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use container::Host;
 use serde_json::{Value, json};
 
 use super::{Done, Failure, with};
@@ -29,6 +30,12 @@ pub(super) fn spec(invocation: &Invocation) -> Result<Done, Failure> {
     with(invocation, |args: Spec| {
         let mut config: Value =
             serde_json::from_str(include_str!("spec.json")).context("own template")?;
+        if Host::probe().is_ok_and(|host| host.has_only_cgroup2())
+            && let Some(namespaces) = config["linux"]["namespaces"].as_array_mut()
+        {
+            // Version 2 has one tree, which a container without this would be shown whole.
+            namespaces.push(json!({"type": "cgroup"}));
+        }
         if args.rootless {
             rootless(&mut config);
         }

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Hierarchy, MountKind, Setting};
+use super::{Hierarchy, MountKind, Setting, Surroundings};
 use crate::Host;
 use crate::plan::devices::Link;
 
 /// Returns the container's cgroup in each hierarchy of version 1 and in that of version 2; without a cgroup of its own, the caller's.
-pub(super) fn own_cgroups(
+fn own_cgroups(
     host: &Host,
     cgroup: Option<&::cgroup::Plan>,
 ) -> (Vec<Hierarchy>, Option<Hierarchy>) {
@@ -31,6 +31,19 @@ pub(super) fn own_cgroups(
     let (unified, v1): (Vec<_>, Vec<_>) = plan.dirs.iter().partition(|dir| dir.is_unified());
     let view = |dir: &&::cgroup::Dir| named(&dir.mount, dir.path.clone());
     (v1.iter().map(view).collect(), unified.first().map(view))
+}
+
+/// Returns the directory of the cgroup v2 hierarchy that a mount of it shows.
+pub(super) fn cgroup2(around: &Surroundings<'_>) -> Option<PathBuf> {
+    if around.cgroup_namespace {
+        // The same view as a mount made inside a cgroup namespace, and one call instead of four.
+        let own = own_cgroups(around.host, around.cgroup).1;
+        own.map(|hierarchy| hierarchy.source)
+    } else {
+        // Its processes see the host's paths in /proc, so they are shown the hierarchy in which these lead somewhere.
+        let unified = around.host.cgroups.unified.as_ref();
+        unified.map(|unified| unified.mount.clone())
+    }
 }
 
 pub(super) fn cgroup_tree(

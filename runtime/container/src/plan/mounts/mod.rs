@@ -12,7 +12,7 @@ use oci_spec::runtime as oci;
 use serde::{Serialize, Serializer};
 use sys::mount::{Attr, Extent, Propagation};
 
-use self::cgroup::{cgroup_tree, own_cgroups};
+use self::cgroup::{cgroup_tree, cgroup2};
 pub(crate) use self::idmap::Ids;
 pub use self::idmap::{Idmap, Mapping};
 pub(crate) use self::label::Label;
@@ -74,6 +74,8 @@ pub enum MountKind {
         /// The SELinux label of the tmpfs.
         settings: Vec<Setting>,
     },
+    /// A part of the host's cgroup hierarchy of version 2.
+    Cgroup2 { source: PathBuf },
     /// Other attributes for a mount that is there.
     Remount,
 }
@@ -217,8 +219,8 @@ fn one(
             "only bind mounts can have their ids mapped; remove the mappings, or bind a directory of the host",
         ));
     }
-    let bare =
-        matches!(kind, MountKind::Cgroup { .. }) && around.ids.own && !around.cgroup_namespace;
+    let of_cgroups = matches!(kind, MountKind::Cgroup { .. } | MountKind::Cgroup2 { .. });
+    let bare = of_cgroups && around.ids.own && !around.cgroup_namespace;
     Ok(Mount {
         target,
         kind,
@@ -276,17 +278,11 @@ fn file_system(
             format!("{at}.type"),
             "missing; name a file system such as \"tmpfs\", or add \"bind\" to the options",
         )),
-        "cgroup" => Ok(cgroup_tree(host, cgroup, &around.label.setting)),
-        "cgroup2" => match own_cgroups(host, cgroup)
-            .1
-            .map(|hierarchy| hierarchy.source)
-        {
-            // The same view as a mount made inside a cgroup namespace, and one call instead of four.
-            Some(source) => Ok(MountKind::Bind {
-                source,
-                extent: Extent::One,
-                symlinks: Symlinks::Follow,
-            }),
+        "cgroup" if host.cgroups.kind() != ::cgroup::Kind::V2 => {
+            Ok(cgroup_tree(host, cgroup, &around.label.setting))
+        }
+        "cgroup" | "cgroup2" => match cgroup2(around) {
+            Some(source) => Ok(MountKind::Cgroup2 { source }),
             None => Err(Refusal::new(
                 format!("{at}.type"),
                 "this host has no cgroup2 hierarchy mounted",

@@ -1,5 +1,7 @@
 //! Plans from resources as callers write them, and what is refused.
 
+mod v2;
+
 use std::path::PathBuf;
 
 use cgroup::{CgroupPath, Hierarchy, Layout, Missing, Plan, Write, plan, update};
@@ -70,12 +72,18 @@ fn show(write: &Write) -> String {
     let mut line = format!("{}={}", write.file, write.value);
     match &write.missing {
         Missing::Fatal => {}
-        Missing::Use(other) => line += &format!(" or {other}"),
+        Missing::Use { file, value } => line += &format!(" or {file}={value}"),
         Missing::Warn(_) => line += " or warn",
         Missing::Ignore => line += " or not",
     }
     if let Some(other) = &write.retry_after {
         line += &format!(" retried after {other}");
+    }
+    if let Some(other) = &write.above {
+        line += &format!(" above {other}");
+    }
+    if write.keep_first {
+        line += " behind the first";
     }
     if write.in_new_parents {
         line += " in parents";
@@ -231,9 +239,9 @@ fn block_io() {
             "throttleReadBpsDevice":[{"major":8,"minor":0,"rate":100}],"throttleWriteBpsDevice":[{"major":8,"minor":1,"rate":200}],
             "throttleReadIOPSDevice":[{"major":8,"minor":2,"rate":0}],"throttleWriteIOPSDevice":[{"major":8,"minor":3,"rate":4}]}}"#,
         &[
-            "blkio.weight=300 or blkio.bfq.weight",
+            "blkio.weight=300 or blkio.bfq.weight=300",
             "blkio.leaf_weight=10",
-            "blkio.weight_device=8:0 500 or blkio.bfq.weight_device",
+            "blkio.weight_device=8:0 500 or blkio.bfq.weight_device=8:0 500",
             "blkio.leaf_weight_device=8:0 20",
             "blkio.throttle.read_bps_device=8:0 100",
             "blkio.throttle.write_bps_device=8:1 200",
@@ -293,20 +301,14 @@ fn cgroup_v2_beside_v1() {
             "cgroup.max.depth=3"
         ]
     );
-    let enable: Vec<String> = plan
-        .enable
-        .iter()
-        .map(|e| format!("{} {:?}", e.path.display(), e.controllers))
-        .collect();
-    assert_eq!(
-        enable,
-        ["/c/unified {\"hugetlb\"}", "/c/unified/a {\"hugetlb\"}"]
-    );
+    let enable = plan.enable.expect("hugetlb is on v2");
+    let path = "linux.resources.hugepageLimits[0].limit".to_owned();
+    assert_eq!(enable.needed, [("hugetlb".to_owned(), path)].into());
     assert!(
         limits(&hybrid(), r#"{"unified":{"memory.pressure":"x"}}"#)
             .expect("pressure")
             .enable
-            .is_empty()
+            .is_none()
     );
 }
 
@@ -364,7 +366,11 @@ fn limits_that_cannot_be() {
         ),
         (
             r#"{"rdma":{"mlx":{"hcaHandles":1}}}"#,
-            "linux.resources.rdma: is not supported yet",
+            "linux.resources.rdma.mlx: the rdma controller is not mounted",
+        ),
+        (
+            r#"{"rdma":{"m x":{"hcaHandles":1}}}"#,
+            "linux.resources.rdma.m x: \"m x\" is not a device's name",
         ),
         (
             r#"{"unified":{"memory.high":"1"}}"#,
@@ -535,12 +541,7 @@ fn paths() {
 #[test]
 fn hosts_that_are_refused() {
     let path = CgroupPath::parse(Some("/a"), "id").expect("plain");
-    let v2 = Layout {
-        v1: Vec::new(),
-        unified: Some(hierarchy("unified", "memory", "")),
-    };
     for (layout, expected) in [
-        (v2, "linux.cgroupsPath: this host has cgroup v2 only"),
         (
             Layout::default(),
             "linux.cgroupsPath: no cgroup hierarchy is mounted",
