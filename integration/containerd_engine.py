@@ -1,4 +1,5 @@
 """A containerd of the lane's own, for its own client and for the Kubernetes one."""
+import json
 import os
 import shutil
 
@@ -16,6 +17,8 @@ address = "{place}/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
 restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{place}/hosts"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{plugins}"
 conf_dir = "{place}/cni"
@@ -29,6 +32,19 @@ BinaryName = "{binary}"
 IMAGE = "docker.io/library/orlop-lane:latest"
 PAUSE = "docker.io/library/orlop-lane-pause:latest"
 PLUGINS = "/usr/lib/cni"
+NETWORK = {
+    "cniVersion": "0.4.0",
+    "name": "lane",
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": "lane0",
+            "isGateway": True,
+            "ipMasq": False,
+            "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.200.0/24"}]]},
+        }
+    ],
+}
 
 
 class Containerd(Engine):
@@ -62,6 +78,15 @@ class Containerd(Engine):
         for name, program in ((IMAGE, ["/bin/sh"]), (PAUSE, image.PAUSE)):
             image.oci_archive(f"{place}/image.tar", name, program, root)
             self.ctr("images", "import", f"{place}/image.tar")
+
+    def network(self, *plugins):
+        """Gives pods a bridge of their own, and what further plugins do."""
+        if not os.path.isdir(PLUGINS):
+            raise Failure(f"no network plugins in {PLUGINS}: run hack/deps test")
+        os.mkdir(f"{self.scratch}/cni")
+        with open(f"{self.scratch}/cni/lane.conflist", "w") as file:
+            json.dump({**NETWORK, "plugins": [*NETWORK["plugins"], *plugins]}, file)
+        self.state_dirs += ("/var/lib/cni/networks/lane/10.*", "/var/lib/cni/results")
 
     def ctr(self, *args, **more):
         return command(["ctr", "--address", self.socket, "--namespace", self.namespace, *args], env=self.env, cwd=self.scratch, **more)
