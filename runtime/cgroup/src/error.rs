@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use sys::Errno;
 
+use crate::bus::BusError;
+
 /// A value of config.json that cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{json_path}: {message}")]
@@ -49,6 +51,9 @@ pub enum Error {
     /// The cgroup outlived its removal.
     #[error("remove {}: in use by processes {pids:?}; kill them first", path.display())]
     InUse { path: PathBuf, pids: Vec<i32> },
+
+    #[error(transparent)]
+    Systemd(#[from] BusError),
 
     /// A kernel interface file or directory refused a call; `why` is empty or begins with what separates it.
     #[error("{call}: {}{why}", sys::reason(*errno))]

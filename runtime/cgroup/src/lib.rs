@@ -9,6 +9,7 @@
 //! warning in the plan or in the cgroup.
 #![forbid(unsafe_code)]
 
+mod bus;
 mod devices;
 mod entry;
 mod error;
@@ -26,9 +27,11 @@ mod remove;
 pub mod stats;
 mod sub;
 mod subtree;
+mod unit;
 mod update;
 mod walk;
 
+pub use bus::{Address, BusError, Property, Socket, Type, Value};
 pub use devices::{DeviceRule, Devices, program as device_program};
 pub use entry::Entry;
 pub use error::{Error, Refusal};
@@ -40,4 +43,5 @@ pub use plan::{Dir, Enable, Inherit, Missing, Plan, Write, plan};
 pub use reached::Reached;
 pub use stats::Stats;
 pub use sub::SubPaths;
+pub use unit::{Systemd, Unit, UnitPlan, UnitStart, Wanted, plan as plan_unit};
 pub use update::update;

@@ -9,6 +9,7 @@ use sys::Errno;
 
 use crate::error::Error;
 use crate::plan::{Dir, Missing, Plan, Write};
+use crate::unit::Unit;
 use crate::update::{Former, Journal};
 use crate::{devices, file, subtree};
 
@@ -21,6 +22,9 @@ pub struct Cgroup {
     /// Directories above [`Cgroup::dirs`] that were made for it, from the top down; they go away with it if nobody else uses them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<PathBuf>,
+    /// The unit of systemd that they belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
     /// What this kernel made us ignore, each with its JSON path; for the caller to print.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -34,12 +38,25 @@ impl Cgroup {
     ///
     /// A cgroup that exists is used if no process is in it and it is not frozen. On failure nothing is left behind.
     pub fn create(plan: &Plan) -> Result<Self, Error> {
+        Self::make(plan, |made, dir| {
+            if !made {
+                refuse_occupied(dir)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes what is missing of the cgroups of a plan; `check` is told of each directory whether it is new.
+    pub(crate) fn make(
+        plan: &Plan,
+        check: impl Fn(bool, &Dir) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let mut cgroup = Self {
             dirs: plan.dirs.clone(),
             ..Self::default()
         };
         let mut made = Vec::new();
-        match cgroup.fill(plan, &mut made) {
+        match cgroup.fill(plan, &mut made, check) {
             Ok(()) => {
                 cgroup.parents = made
                     .into_iter()
@@ -69,11 +86,14 @@ impl Cgroup {
         self.set(plan, &parents, is_device_rule)
     }
 
-    fn fill(&mut self, plan: &Plan, made: &mut Vec<PathBuf>) -> Result<(), Error> {
+    fn fill(
+        &mut self,
+        plan: &Plan,
+        made: &mut Vec<PathBuf>,
+        check: impl Fn(bool, &Dir) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         for dir in &plan.dirs {
-            if !make_path(&dir.path, &dir.mount, made)? {
-                refuse_occupied(dir)?;
-            }
+            check(make_path(&dir.path, &dir.mount, made)?, dir)?;
         }
         for inherit in &plan.inherit {
             let given = plan

@@ -34,7 +34,7 @@ impl CgroupPath {
         let refuse = |what: &str| Err(Refusal::new(JSON_PATH, format!("{text:?} {what}")));
         if given.is_some() && !text.contains('/') && text.matches(':').count() == 2 {
             return refuse(
-                "names a systemd slice and scope, which is not supported yet; give a path such as /group/name",
+                "names a systemd slice and scope; use --systemd-cgroup, or give a path such as /group/name",
             );
         }
         // The kernel takes a newline in a cgroup's name for an attack on /proc/PID/cgroup.
@@ -67,6 +67,14 @@ impl CgroupPath {
             },
             path,
         })
+    }
+
+    /// Takes a path that counts from each hierarchy's mount point and is known to be clean.
+    pub(crate) fn from_mount(path: PathBuf) -> Self {
+        Self {
+            from: From::Mount,
+            path,
+        }
     }
 
     /// Returns the path in one hierarchy, relative to its mount point.

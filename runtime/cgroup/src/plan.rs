@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
+use crate::bus::Property;
 use crate::devices::{self, DeviceRule, Devices};
 use crate::error::Refusal;
 use crate::layout::{Kind, Layout};
 use crate::limits;
 use crate::path::CgroupPath;
+use crate::unit::UnitPlan;
 
 /// Everything that will be made and written, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Plan {
+    /// The unit that systemd makes first; none where the cgroups are ours alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitPlan>,
     /// One cgroup per hierarchy.
     pub dirs: Vec<Dir>,
     /// cgroup v2 controllers to be switched on for the container's cgroup.
@@ -27,6 +32,9 @@ pub struct Plan {
     /// The device rules of cgroup v2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<Devices>,
+    /// What an update of them tells systemd.
+    #[serde(skip)]
+    pub device_properties: Vec<Property>,
     /// What cgroup v2 has no place for and can be passed over, each with its JSON path; for the caller to print.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -351,6 +359,8 @@ impl<'a> Writes<'a> {
             writes: self.list,
             devices: self.devices,
             warnings: self.warnings,
+            unit: None,
+            device_properties: Vec::new(),
         }
     }
 }

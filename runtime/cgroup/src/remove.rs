@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::file;
 use crate::freeze::wait_for_event;
 use crate::make::Cgroup;
+use crate::unit::Unit;
 use crate::walk::walk;
 
 /// How long processes that are already dying may take: a killed one may first have to write out a core or its memory.
@@ -23,6 +24,8 @@ impl Cgroup {
     /// Waits for processes that are about to be gone. Goes on after a failure and returns every error; a cgroup that is gone
     /// already is none.
     pub fn remove(&self) -> Result<(), Vec<Error>> {
+        // First: what systemd removes itself is no surprise to it.
+        let stopped = self.unit.as_ref().map_or(Ok(()), Unit::stop);
         let end = Instant::now() + PATIENCE;
         // cgroup v2 tells when the last process has gone, so it goes last.
         let events = self
@@ -44,6 +47,7 @@ impl Cgroup {
                 _ => {}
             }
         }
+        errors.extend(stopped.err());
         if errors.is_empty() {
             Ok(())
         } else {

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::make::{Cgroup, write_all};
 use crate::plan::{Dir, Missing, Plan, Purpose, Write, Writes};
 use crate::subtree;
+use crate::unit;
 
 /// Plans new limits for existing cgroups. What `change` leaves open stays; `before` is what the cgroups have been told up to now.
 ///
@@ -23,11 +24,16 @@ pub fn update(
 ) -> Result<Plan, Refusal> {
     let mut writes = Writes::new(dirs, Purpose::Update);
     limits::collect(&mut writes, &with_limit(dirs, before, change))?;
+    let mut device_properties = Vec::new();
     if let Some(after) = change.devices().as_deref().filter(|list| !list.is_empty()) {
         let before = before.devices().as_deref().unwrap_or_default();
         devices::change(&mut writes, before, after)?;
+        device_properties = unit::devices::replacement(&devices::complete(after)?);
     }
-    Ok(writes.finish(Vec::new()))
+    Ok(Plan {
+        device_properties,
+        ..writes.finish(Vec::new())
+    })
 }
 
 /// Completes a change of memory for cgroup v2 by what is in force: `swap`, which is memory plus swap, by the limit, because v2
@@ -56,7 +62,7 @@ fn with_limit<'a>(
 
 impl Cgroup {
     /// Sets new limits, as [`update`] plans them. When one of them is refused, those that were set before it are set back; what
-    /// cannot be is in the error.
+    /// cannot be is in the error. systemd, if it has a unit for them, is told when the files hold.
     pub fn update(&mut self, plan: &Plan) -> Result<(), Error> {
         self.warnings.extend(plan.warnings.iter().cloned());
         self.warnings.extend(subtree::hand_down(plan, &[])?);
@@ -67,6 +73,9 @@ impl Cgroup {
             if let Err(first) = write_all(dir, &writes, &mut self.warnings, Some(&mut journal)) {
                 return Err(set_back(&journal, first));
             }
+        }
+        if let Err(first) = self.update_unit(plan) {
+            return Err(set_back(&journal, first));
         }
         // Last, because nothing has to set it back.
         if let Some(rules) = &plan.devices {

@@ -2,11 +2,14 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
 };
-use nix::sys::socket::{recvmsg, sendmsg, socketpair};
+use nix::sys::socket::{recvmsg, sendmsg, setsockopt, socketpair, sockopt::SendTimeout};
+use nix::sys::time::TimeVal;
 
 use crate::{Errno, NixPath, Result};
 
@@ -22,14 +25,39 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 
 /// Connects to a Unix stream socket at a path of any length below 108 bytes.
 pub fn connect<P: ?Sized + NixPath>(path: &P) -> Result<OwnedFd> {
-    let socket = nix::sys::socket::socket(
+    let socket = stream()?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
+}
+
+/// The name of a Unix socket.
+#[derive(Debug, Clone, Copy)]
+pub enum UnixName<'a> {
+    Path(&'a Path),
+    /// Bytes that are no path (unix(7)).
+    Abstract(&'a [u8]),
+}
+
+/// Connects to a Unix stream socket; neither this nor any later write waits longer than `patience` (then: `EAGAIN`).
+pub fn connect_within(name: UnixName<'_>, patience: Duration) -> Result<OwnedFd> {
+    let address = match name {
+        UnixName::Path(path) => UnixAddr::new(path)?,
+        UnixName::Abstract(bytes) => UnixAddr::new_abstract(bytes)?,
+    };
+    let socket = stream()?;
+    let seconds = patience.as_secs().try_into().unwrap_or(i64::MAX);
+    setsockopt(&socket, SendTimeout, &TimeVal::new(seconds, 0))?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &address)?;
+    Ok(socket)
+}
+
+fn stream() -> Result<OwnedFd> {
+    nix::sys::socket::socket(
         AddressFamily::Unix,
         SockType::Stream,
         SockFlag::SOCK_CLOEXEC,
         None,
-    )?;
-    nix::sys::socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
-    Ok(socket)
+    )
 }
 
 /// Sends one message, with at most one descriptor.

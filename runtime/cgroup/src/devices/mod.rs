@@ -161,7 +161,7 @@ pub(crate) fn change(
 }
 
 /// Returns a container's whole list: what a later rule for all devices wipes out is not in it, and the defaults are.
-fn complete(devices: &[LinuxDeviceCgroup]) -> Result<Vec<DeviceRule>, Refusal> {
+pub(crate) fn complete(devices: &[LinuxDeviceCgroup]) -> Result<Vec<DeviceRule>, Refusal> {
     let mut rules = vec![DeviceRule {
         allow: false,
         kind: 'a',
