@@ -171,13 +171,14 @@ fn permissions() {
                 t.user = Some(65534);
             },
         ),
-        case("--systemd-cgroup", &["systemd"], |t| {
-            t.globals = vec!["--systemd-cgroup".to_owned()];
-            t.set(
-                "/linux/cgroupsPath",
-                json!(format!("system.slice:orlop:{}", t.env.tag)),
-            );
-        }),
+        case(
+            "--systemd-cgroup with a path",
+            &["linux.cgroupsPath", "slice:prefix:name"],
+            |t| {
+                t.globals = vec!["--systemd-cgroup".to_owned()];
+                t.set("/linux/cgroupsPath", json!("/orlop/x"));
+            },
+        ),
         case(
             "a terminal without a socket",
             &["cannot allocate tty", "without setting console socket"],

@@ -1,7 +1,7 @@
 //! The log file, the one line on stderr, and usage errors.
 
 use orlop_tests::{Env, Must};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fs;
 
 #[test]
@@ -170,26 +170,4 @@ fn usage_errors_are_one_line() {
         .args(["--root", "/", "state", "a"])
         .run()
         .refused(1, &["root"]);
-}
-
-#[test]
-fn what_comes_later_is_refused_by_name() {
-    let env = Env::new();
-    let world = env.world();
-    let mut bundle = env.bundle();
-    bundle.args(&["sleep", "100"]);
-    let id = env.start(&bundle);
-    bundle
-        .set(
-            "/linux/cgroupsPath",
-            json!(format!("system.slice:orlop:{}", env.tag)),
-        )
-        .write();
-    let create = env
-        .orlop(&["--systemd-cgroup", "create", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(env.id());
-    create.run().refused(1, &["systemd"]);
-    env.orlop(&["delete", "-f", &id]).run().ok();
-    env.as_before(&world, "--systemd-cgroup");
 }

@@ -40,6 +40,7 @@ phases! {
     Clone = "clone",
     Network = "network namespace",
     Adopt = "write id maps, oom score",
+    Unit = "wait for systemd",
     Record = "write the record",
     Limits = "set limits",
     Wait = "wait for the other",

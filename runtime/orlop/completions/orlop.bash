@@ -11,17 +11,15 @@ _orlop() {
         ((at++))
     done
     local offers=""
-    if [[ -z $command && $word != -* ]]; then
+    if [[ ${COMP_WORDS[COMP_CWORD - 1]} == --cgroup-manager ]]; then
+        offers="cgroupfs systemd disabled"
+    elif [[ -z $command && $word != -* ]]; then
         offers=$("$program" --help 2>/dev/null | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
     elif [[ $word == -* ]]; then
         offers=$("$program" ${command:+"$command"} --help 2>/dev/null | grep -o -- '--[a-z][a-z-]*')
     else
         case $command in
-<<<<<<< HEAD
-            start | exec | kill | delete | state | ps | pause | resume | update | events)
-=======
-            start | exec | kill | delete | state | ps | pause | resume | update | checkpoint)
->>>>>>> 87cbb8d (wip4)
+            start | exec | kill | delete | state | ps | pause | resume | update | events | checkpoint)
                 offers=$("$program" "${root[@]}" list --quiet 2>/dev/null) ;;
             plan | restore) compopt -o dirnames ;;
             *) compopt -o default ;;

@@ -124,6 +124,28 @@ impl Invocation {
     pub(crate) fn no_cgroup(&self) -> bool {
         self.global.cgroup_manager.as_deref() == Some("disabled")
     }
+
+    /// Returns the systemd that was asked for: an ordinary user's own, or the system's.
+    pub(crate) fn systemd(&self) -> Option<cgroup::Systemd> {
+        if !self.global.wants_systemd() {
+            return None;
+        }
+        let user = Some(sys::process::geteuid())
+            .filter(|user| !user.is_root())
+            .map(|user| user.as_raw());
+        let addresses = match user {
+            None => cgroup::Address::system(),
+            Some(_) => cgroup::Address::user(
+                std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+                std::env::var("DBUS_SESSION_BUS_ADDRESS").ok().as_deref(),
+            ),
+        };
+        Some(cgroup::Systemd {
+            addresses,
+            prefix: self.name.to_owned(),
+            user,
+        })
+    }
 }
 
 impl Global {
@@ -135,19 +157,21 @@ impl Global {
         }
     }
 
+    /// Whether systemd has to make cgroups; a manager that is named counts more than the switch.
+    fn wants_systemd(&self) -> bool {
+        match self.cgroup_manager.as_deref() {
+            Some(name) => name == "systemd",
+            None => self.systemd_cgroup,
+        }
+    }
+
     /// Refuses what is not built, and returns warnings about what is accepted and has no effect.
     fn check(&self) -> Result<Vec<String>, String> {
-        let systemd = self.systemd_cgroup || self.cgroup_manager.as_deref() == Some("systemd");
-        if systemd {
-            return Err(
-                "--systemd-cgroup: not supported by this version; use the cgroupfs driver".into(),
-            );
-        }
         match self.cgroup_manager.as_deref() {
-            None | Some("cgroupfs" | "disabled") => {}
+            None | Some("cgroupfs" | "systemd" | "disabled") => {}
             Some(other) => {
                 return Err(format!(
-                    "--cgroup-manager: {other:?} is not known; use cgroupfs or disabled"
+                    "--cgroup-manager: {other:?} is not known; use cgroupfs, systemd or disabled"
                 ));
             }
         }

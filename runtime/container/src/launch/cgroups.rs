@@ -1,27 +1,43 @@
-//! The cgroups of a container that is being made.
+//! The cgroups of a container in the making.
+//!
+//! Without systemd they are made before the clone, which goes into them. A unit of systemd is made around a process that is there:
+//! then the clone comes first, systemd works while we do, and the child waits before its first step that needs its cgroup.
 
-use anyhow::Result;
-use cgroup::Cgroup;
-use sys::process::Signal;
+use anyhow::{Context, Result};
+use cgroup::{Cgroup, UnitStart};
+use sys::Errno;
+use sys::process::{Child, Signal};
 
+use super::protocol::{Channel, ToChild};
 use crate::plan::Plan;
 
 /// Cgroups that are removed with their guard, unless the creation ends well.
 #[derive(Debug)]
 pub(crate) struct CgroupGuard {
     pub(super) cgroup: Option<Cgroup>,
+    /// The unit that systemd is asked for, until it is there.
+    unit: Option<(UnitStart, cgroup::UnitPlan)>,
     devices: bool,
-    pub(super) keep: bool,
+    keep: bool,
 }
 
 impl CgroupGuard {
+    /// Makes the cgroups, or connects to the systemd that will.
     pub(crate) fn make(plan: &Plan) -> Result<Self> {
-        let cgroup = plan.cgroup.as_ref().map(Cgroup::create).transpose()?;
-        Ok(Self {
-            cgroup,
+        let mut guard = Self {
+            cgroup: None,
+            unit: None,
             devices: false,
             keep: false,
-        })
+        };
+        match plan.cgroup.as_ref().map(|plan| (plan, &plan.unit)) {
+            Some((_, Some(unit))) => {
+                guard.unit = Some((UnitStart::connect(unit)?, unit.clone()));
+            }
+            Some((plan, None)) => guard.cgroup = Some(Cgroup::create(plan)?),
+            None => {}
+        }
+        Ok(guard)
     }
 
     pub(crate) fn cgroup(&self) -> Option<&Cgroup> {
@@ -30,6 +46,43 @@ impl CgroupGuard {
 
     pub(super) fn entry(&self) -> Result<Option<cgroup::Entry>> {
         Ok(self.cgroup.as_ref().map(Cgroup::entry).transpose()?)
+    }
+
+    /// Keeps the cgroups, with what this kernel made us ignore.
+    pub(crate) fn keep(&mut self) -> Vec<String> {
+        self.keep = true;
+        self.cgroup
+            .as_ref()
+            .map_or_else(Vec::new, |cgroup| cgroup.warnings.clone())
+    }
+
+    pub(super) fn is_systemds(&self) -> bool {
+        let made = self.cgroup.as_ref();
+        made.is_some_and(|cgroup| cgroup.unit.is_some())
+    }
+
+    /// Asks systemd for the unit around the child.
+    pub(super) fn ask(&mut self, plan: &Plan, child: &Child) -> Result<()> {
+        if let Some((start, unit)) = &mut self.unit {
+            start
+                .ask(unit, child.pid.as_raw())
+                .with_context(|| at(plan, unit))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the child is in its cgroups, and tells it so; it was born into those that are not systemd's.
+    pub(super) fn settle(&mut self, plan: &Plan, child: &Child, parent: &Channel) -> Result<()> {
+        let (Some((start, unit)), Some(cgroups)) = (self.unit.take(), &plan.cgroup) else {
+            return Ok(());
+        };
+        let made = start.finish(cgroups, &unit, child.pid.as_raw());
+        self.cgroup = Some(made.with_context(|| at(plan, &unit))?);
+        match parent.tell_child(ToChild::Joined) {
+            // It has failed meanwhile, and what it has said will be heard.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            told => told.context("tell the container that it is in its cgroup"),
+        }
     }
 
     /// Sets the limits, while the child makes its mounts.
@@ -50,16 +103,12 @@ impl CgroupGuard {
     }
 }
 
+fn at(plan: &Plan, unit: &cgroup::UnitPlan) -> String {
+    format!("make unit {} for container {}", unit.unit.name, plan.id)
+}
+
 /// For a creation whose processes are made by somebody else.
 impl CgroupGuard {
-    /// Keeps the cgroups, with what this kernel made us ignore.
-    pub(crate) fn keep(&mut self) -> Vec<String> {
-        self.keep = true;
-        self.cgroup
-            .as_ref()
-            .map_or_else(Vec::new, |cgroup| cgroup.warnings.clone())
-    }
-
     /// Kills whatever is in cgroups that are not kept.
     pub(crate) fn end(&self) {
         if let (Some(cgroup), false) = (&self.cgroup, self.keep) {
@@ -71,8 +120,14 @@ impl CgroupGuard {
 
 impl Drop for CgroupGuard {
     fn drop(&mut self) {
-        if let (Some(cgroup), false) = (&self.cgroup, self.keep) {
-            // The error that brought us here is the one to report; what is left, `delete --force` finds by the intent.
+        if self.keep {
+            return;
+        }
+        // The error that brought us here is the one to report; what is left, `delete --force` finds by the intent.
+        if let Some((start, unit)) = self.unit.take() {
+            drop(start.abandon(&unit));
+        }
+        if let Some(cgroup) = &self.cgroup {
             drop(cgroup.remove());
         }
     }

@@ -114,6 +114,11 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         labels::keyring(proc.as_ref(), plan.process.as_ref(), &plan.id)?;
     }
     timing.child(Phase::Identity);
+    if plan.cgroup.as_ref().is_some_and(|plan| plan.unit.is_some()) {
+        // Before the cgroup namespace, whose root is where this process is now, and before anything that uses much.
+        channel.expect(ToChild::Joined)?;
+        timing.child(Phase::Unit);
+    }
     if plan.namespaces.new.contains(Namespaces::CGROUP) {
         process::unshare(Namespaces::CGROUP).at(Step::Namespace, "CGROUP")?;
     }

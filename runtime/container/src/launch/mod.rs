@@ -33,7 +33,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use sys::mount::{Attr, Extent, Propagation};
-use sys::process::{Child, Namespaces, Signal};
+use sys::process::{Child, Namespaces, PollTimeout, Signal};
 use sys::pty::Size;
 
 use crate::check;
@@ -142,7 +142,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
 
     let terms = check::Terms::of(plan, &opened.users);
     let mapped = idmap::Mapped::of(&plan.mounts, &opened.sources, terms)?;
-    let (parent, newborn) = bear(&mut request, opened, &cgroup, &start)?;
+    let (parent, newborn) = bear(&mut request, opened, &mut cgroup, &start)?;
     timing.parent(Phase::Clone);
     if let Some(mapped) = mapped {
         let own = plan.namespaces.has(Namespaces::MOUNT);
@@ -152,6 +152,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     adopt(plan, newborn.child()?, &parent)?;
     let mut classes = ClassGuard::make(plan, newborn.child()?)?;
     timing.parent(Phase::Adopt);
+    settle(&request, newborn.child()?, &parent, &mut cgroup)?;
     network::make(&plan.namespaces, &parent)?;
     timing.parent(Phase::Network);
     // Written while the child is at work, put in place when it is done.
@@ -177,12 +178,8 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     }
 
     reservation.keep();
-    cgroup.keep = true;
     classes.keep = true;
-    let warnings = cgroup
-        .cgroup
-        .as_ref()
-        .map_or_else(Vec::new, |cgroup| cgroup.warnings.clone());
+    let warnings = cgroup.keep();
     Ok(Created {
         child: newborn.keep()?,
         record,
@@ -239,11 +236,11 @@ fn window(dir: &OwnedFd) -> sys::Result<OwnedFd> {
     Ok(window)
 }
 
-/// Clones the child, which walks the list in `child`.
+/// Clones the child, which walks the list in `child`, and asks for its unit where systemd makes that.
 fn bear(
     request: &mut Request<'_>,
     mut opened: check::Opened,
-    cgroup: &CgroupGuard,
+    cgroup: &mut CgroupGuard,
     start: &Start,
 ) -> Result<(Channel, Newborn)> {
     let plan = request.plan;
@@ -286,6 +283,8 @@ fn bear(
     })?;
     let newborn = Newborn(Some(child));
     drop(theirs);
+    // At once: systemd works while we do.
+    cgroup.ask(plan, newborn.child()?)?;
     let ours = ours.context("own end of the socket pair")?;
     Ok((Channel(ours), newborn))
 }
@@ -417,6 +416,34 @@ fn explained(mut failure: protocol::Failure, plan: &Plan) -> protocol::Failure {
 fn failed_init(failure: protocol::Failure) -> anyhow::Error {
     anyhow::Error::new(failure)
         .context("unable to start container process: error during container init")
+}
+
+/// Waits for systemd, where it makes the cgroups.
+fn settle(
+    request: &Request<'_>,
+    child: &Child,
+    parent: &Channel,
+    cgroup: &mut CgroupGuard,
+) -> Result<()> {
+    cgroup
+        .settle(request.plan, child, parent)
+        .map_err(|error| blame(child, parent, error))?;
+    if cgroup.is_systemds() {
+        request.timing.parent(Phase::Unit);
+    }
+    Ok(())
+}
+
+/// Prefers the child's own words where it is the one that failed: nobody puts a dead process into a cgroup.
+fn blame(child: &Child, parent: &Channel, error: anyhow::Error) -> anyhow::Error {
+    // One that lives waits for us and says nothing.
+    if sys::process::has_ended(&child.pidfd, PollTimeout::ZERO) != Ok(true) {
+        return error;
+    }
+    match parent.hear_child() {
+        Ok(Some(ToParent::Failed(failure))) => failed_init(failure),
+        _ => error,
+    }
 }
 
 /// Says how a child ended that should not have.

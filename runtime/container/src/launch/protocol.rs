@@ -34,6 +34,8 @@ pub(crate) enum ToChild {
     Source,
     /// The network namespace, by descriptor.
     Network,
+    /// systemd has made the unit around it.
+    Joined,
     /// Hooks have run, or the limits are set.
     Continue,
     /// The container is recorded; it may live on without its parent.
@@ -46,6 +48,7 @@ impl ToChild {
             Self::Mapped => b'M',
             Self::Source => b'S',
             Self::Network => b'N',
+            Self::Joined => b'J',
             Self::Continue => b'C',
             Self::Go => b'G',
         }

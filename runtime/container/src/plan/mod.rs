@@ -59,6 +59,8 @@ pub struct Options {
     pub listen_fds: u32,
     /// Make and join no cgroup.
     pub no_cgroup: bool,
+    /// The systemd that makes the container's unit; none where cgroups are made directly.
+    pub systemd: Option<cgroup::Systemd>,
     /// The directory with the notify socket that is shown to the payload at `/run/notify`.
     pub notify_dir: Option<PathBuf>,
 }
@@ -252,7 +254,19 @@ fn cgroup_plan(
     let path = linux
         .and_then(|linux| linux.cgroups_path().as_deref())
         .map(Path::to_string_lossy);
-    let path = cgroup::CgroupPath::parse(path.as_deref(), id.as_str())?;
     let resources = linux.and_then(|linux| linux.resources().as_ref());
-    Ok(Some(cgroup::plan(&host.cgroups, &path, resources)?))
+    let Some(systemd) = &options.systemd else {
+        let path = cgroup::CgroupPath::parse(path.as_deref(), id.as_str())?;
+        return Ok(Some(cgroup::plan(&host.cgroups, &path, resources)?));
+    };
+    let annotations = bundle.spec.annotations().iter().flatten();
+    let wanted = cgroup::Wanted {
+        id: id.as_str(),
+        cgroups_path: path.as_deref(),
+        annotations: annotations
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect(),
+        resources,
+    };
+    Ok(Some(cgroup::plan_unit(&host.cgroups, systemd, &wanted)?))
 }

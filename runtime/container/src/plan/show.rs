@@ -90,6 +90,12 @@ fn cgroup(out: &mut String, plan: &Plan) -> std::fmt::Result {
     let Some(cgroup) = &plan.cgroup else {
         return writeln!(out, "cgroup      none");
     };
+    if let Some(unit) = &cgroup.unit {
+        writeln!(out, "unit        {}", unit.unit.name)?;
+        for property in &unit.properties {
+            writeln!(out, "property    {property}")?;
+        }
+    }
     for dir in &cgroup.dirs {
         writeln!(out, "cgroup      {} {}", dir.hierarchy, dir.path.display())?;
     }

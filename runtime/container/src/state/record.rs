@@ -111,8 +111,27 @@ fn future(plan: &cgroup::Plan) -> Cgroup {
         missing.reverse();
         missing
     };
+    let systemds = |dir: &&cgroup::Dir| dir.is_unified() || dir.hierarchy == "name=systemd";
     Cgroup {
-        parents: plan.dirs.iter().flat_map(missing).collect(),
+        // Likewise: a unit that has its cgroup already will not be made, and not by us.
+        unit: plan
+            .unit
+            .as_ref()
+            .filter(|_| {
+                !plan
+                    .dirs
+                    .iter()
+                    .filter(systemds)
+                    .any(|dir| dir.path.exists())
+            })
+            .map(|plan| plan.unit.clone()),
+        // Slices are systemd's to make and to remove.
+        parents: plan
+            .dirs
+            .iter()
+            .filter(|dir| plan.unit.is_none() || !systemds(dir))
+            .flat_map(missing)
+            .collect(),
         dirs: plan
             .dirs
             .iter()

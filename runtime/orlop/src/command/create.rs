@@ -118,6 +118,7 @@ impl Prepared {
             preserve_fds: listen_fds.saturating_add(args.preserve_fds),
             listen_fds,
             no_cgroup: invocation.no_cgroup(),
+            systemd: invocation.systemd(),
             notify_dir: notify
                 .as_ref()
                 .map(|_| root.container_dir(&id).join(NOTIFY)),

@@ -30,6 +30,7 @@ pub(super) fn plan(invocation: &Invocation) -> Result<Done, Failure> {
         let bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
         let options = Options {
             no_cgroup: invocation.no_cgroup(),
+            systemd: invocation.systemd(),
             ..Options::default()
         };
         let plan = Plan::new(

@@ -53,6 +53,10 @@ pub(super) fn restore(invocation: &Invocation) -> Result<Done, Failure> {
         let [id] = exactly(&args.id)?;
         let id = ContainerId::parse(id)?;
         refuse_ordinary_user()?;
+        if invocation.systemd().is_some() {
+            // A scope is made around a process; criu makes its processes in cgroups that are there.
+            bail!("--systemd-cgroup: not supported here; use --cgroup-manager cgroupfs");
+        }
         let (root, _) = invocation.root()?;
         let restoring = restoring(&args)?;
         let options = args.common.options()?;
