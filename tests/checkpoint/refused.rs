@@ -222,3 +222,27 @@ fn a_checkpoint_that_is_killed() {
         env.as_before(&clean, &format!("checkpoint killed at step {step}"));
     }
 }
+
+#[test]
+fn a_restore_that_is_killed() {
+    let Some(place) = Place::new("a_restore_that_is_killed") else {
+        return;
+    };
+    let env = &place.env;
+    let bundle = counter(env);
+    let clean = env.world();
+    let id = env.start(&bundle);
+    passes(&bundle, 0);
+    place.checkpoint(&id, &[]).ok();
+    env.orlop(&["delete", &id]).run().ok();
+    for step in 0..24 {
+        let restore = place.restoring(&bundle, &id, &[]).spawn();
+        std::thread::sleep(Duration::from_millis(step * 15));
+        // It may have ended already.
+        sys::kill(restore.pid(), libc::SIGKILL).unwrap_or_default();
+        restore.wait();
+        env.orlop(&["delete", "--force", &id]).run().ok();
+        env.as_before(&clean, &format!("restore killed at step {step}"));
+    }
+    place.restoring(&bundle, &id, &[]).run().ok();
+}

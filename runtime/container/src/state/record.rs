@@ -56,6 +56,9 @@ pub struct Record {
     pub resources: Option<LinuxResources>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<Groups>,
+    /// Whether criu has made it: a restore that was killed may have left criu's own processes in the cgroup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
 }
 
 /// Writes maps by name, so that the same container has the same record.
@@ -229,6 +232,7 @@ impl Record {
                 .as_ref()
                 .and_then(|linux| linux.resources().clone()),
             resctrl: None,
+            restored: false,
         }
     }
 

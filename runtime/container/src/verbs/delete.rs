@@ -15,8 +15,9 @@ use crate::state::{Found, Intent, Record, StateRoot, Status, is_alive};
 use crate::timing::{Phase, Timing};
 use crate::{ContainerId, reached, text};
 
-/// How long a killed process may take to end before we give up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a killed process may take to end before we give up: longer than criu, whose checkpoint was killed, holds on to those
+/// that it traces (10 s).
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Deletes a container; a running one only by force. Returns warnings: hooks that failed after the container was gone.
 pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Vec<String>> {
@@ -55,7 +56,7 @@ pub fn discard(
 ) -> Result<Vec<String>> {
     let reached = reached::limits(record);
     if let Some(cgroup) = &record.cgroup {
-        if !owns_pids(record) {
+        if record.restored || !owns_pids(record) {
             cgroup
                 .kill_all(Signal::SIGKILL as i32)
                 .context("kill the processes that are left")?;

@@ -200,6 +200,7 @@ impl Coming<'_> {
         let created = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
         let spec = &self.request.bundle.spec;
         let mut record = Record::new(plan, spec, identity, self.cgroup.cgroup().cloned(), created);
+        record.restored = true;
         if differs(pid, "time") {
             // criu gives each container a clock of its own, so that it does not jump.
             record.namespaces |= Namespaces::TIME.bits();
