@@ -275,7 +275,7 @@ fn a_refused_update_changes_nothing() {
         *change.pointer_mut(field).must(field) = value;
         change
     };
-    let mut below = change("/memory/limit", json!(4_194_304));
+    let mut below = change("/memory/limit", json!(65_536));
     below["memory"]["checkBeforeUpdate"] = json!(true);
     for (change, parts) in [
         (below, ["linux.resources.memory.limit", "in use"]),
