@@ -167,7 +167,6 @@ fn scripts_are_short_and_files_are_rooms() {
     assert!(too_long.is_empty(), "{}", too_long.join("\n"));
 }
 
-/// Returns the files under version control.
 #[test]
 fn patches_that_take_out_a_defence_apply() {
     let dir = tree().join("tests/attacks/without");
@@ -184,6 +183,49 @@ fn patches_that_take_out_a_defence_apply() {
     }
 }
 
+/// Returns the names of the test functions of a group: `tests/GROUP` or `runtime/CRATE/tests/GROUP`, a folder or a file.
+fn tests_of(group: &str, files: &[String]) -> BTreeSet<String> {
+    let place = match group.split_once('/') {
+        Some((name, group)) => format!("runtime/{name}/tests/{group}"),
+        None => format!("tests/{group}"),
+    };
+    let sources = files
+        .iter()
+        .filter(|file| **file == format!("{place}.rs") || file.starts_with(&format!("{place}/")));
+    let mut names = BTreeSet::new();
+    for file in sources.filter(|file| file.ends_with(".rs")) {
+        let source = std::fs::read_to_string(tree().join(file)).must(file);
+        let after = source.split("#[test]").skip(1);
+        names.extend(after.filter_map(|text| {
+            let (name, _) = text.split_once("fn ")?.1.split_once('(')?;
+            Some(name.to_owned())
+        }));
+    }
+    names
+}
+
+#[test]
+fn every_row_of_the_contract_names_tests_that_exist() {
+    let page = std::fs::read_to_string(tree().join("docs/contract.md")).must("docs/contract.md");
+    let files = files();
+    let mut wrong = Vec::new();
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    for row in rows.filter(|row| !row.ends_with("| shown by |")) {
+        let cells: Vec<&str> = row.trim_matches('|').rsplit(" | ").collect();
+        for test in cells[0].split(',').map(str::trim) {
+            let exists = match test.split_once("::") {
+                Some((group, name)) => tests_of(group, &files).contains(name),
+                None => test.starts_with("integration/") && files.iter().any(|file| file == test),
+            };
+            if !exists || cells.len() != 6 {
+                wrong.push(format!("no test {test}, or not six cells: {row}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Returns the files under version control.
 fn files() -> Vec<String> {
     let output = Command::new("git")
         .args(["-c", "safe.directory=*", "ls-files"])

@@ -7,16 +7,23 @@ mod streams;
 
 use orlop_tests::{Bundle, Cmd, Done, Env, Must, skip, until};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One criu at a time: it mounts every controller of cgroup v1 that is mounted nowhere, and while it does, each process of the
+/// machine is in one more hierarchy, which another criu takes for an inconsistency of the container that it saves.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A place for one test, with a criu that works.
 struct Place {
     env: Env,
     path: String,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Place {
     /// Returns `None`, with the reason said, where no criu works.
     fn new(case: &str) -> Option<Self> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let env = Env::new();
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criu/bin");
         let given = std::env::var("PATH").unwrap_or_default();
@@ -30,7 +37,11 @@ impl Place {
             }
             let check = env.cmd("criu").arg("check").env("PATH", &path).run();
             if check.rc == 0 {
-                return Some(Self { env, path });
+                return Some(Self {
+                    env,
+                    path,
+                    _alone: alone,
+                });
             }
             why = check
                 .stderr()
