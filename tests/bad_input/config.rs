@@ -503,3 +503,53 @@ fn hooks() {
         }),
     ]);
 }
+
+/// Adds a time namespace and offsets.
+fn offsets(t: &mut crate::Try<'_>, offsets: serde_json::Value) {
+    t.bundle.namespace("time", None);
+    t.set("/linux/timeOffsets", offsets);
+}
+
+#[test]
+fn clocks() {
+    check(&[
+        case(
+            "offsets without a time namespace",
+            &["config.json: linux.timeOffsets", "{\"type\": \"time\"}"],
+            |t| t.set("/linux/timeOffsets", json!({"monotonic": {"secs": 1}})),
+        ),
+        case(
+            "offsets for a namespace that exists",
+            &["linux.timeOffsets", "linux.namespaces[5].path"],
+            |t| {
+                t.bundle.namespace("time", Some("/proc/self/ns/time"));
+                t.set("/linux/timeOffsets", json!({"monotonic": {"secs": 1}}));
+            },
+        ),
+        case(
+            "a clock that no namespace has",
+            &["linux.timeOffsets.realtime", "boottime or monotonic"],
+            |t| offsets(t, json!({"realtime": {"secs": 1}})),
+        ),
+        case(
+            "a whole second of nanoseconds",
+            &["linux.timeOffsets.monotonic.nanosecs", "1000000000"],
+            |t| offsets(t, json!({"monotonic": {"nanosecs": 1_000_000_000}})),
+        ),
+        case(
+            "negative nanoseconds",
+            &["linux.timeOffsets.monotonic.nanosecs"],
+            |t| offsets(t, json!({"monotonic": {"nanosecs": -1}})),
+        ),
+        case(
+            "beyond all clocks",
+            &["linux.timeOffsets.boottime.secs", "9223372037"],
+            |t| offsets(t, json!({"boottime": {"secs": 9_223_372_037_i64}})),
+        ),
+        case(
+            "before the clock's beginning",
+            &["linux.timeOffsets", "boottime -9000000000 0", "below 0"],
+            |t| offsets(t, json!({"boottime": {"secs": -9_000_000_000_i64}})),
+        ),
+    ]);
+}

@@ -13,6 +13,7 @@ mod refused;
 mod scheduling;
 mod seccomp;
 mod sub_cgroups;
+mod time;
 
 use orlop_tests::{Bundle, Env};
 

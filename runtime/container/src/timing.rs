@@ -59,6 +59,7 @@ phases! {
     Root = "attach the root",
     Mount = "mount",
     Dev = "make devices",
+    Clocks = "set clocks",
     Terminal = "open the terminal",
     Pivot = "change the root",
     Cover = "sysctl, read-only and masked paths",

@@ -10,6 +10,8 @@ const PR_CAP_AMBIENT_CLEAR_ALL: libc::c_ulong = 4;
 
 /// The number of CAP_SYS_ADMIN.
 pub const SYS_ADMIN: u32 = 21;
+/// The number of CAP_SYS_TIME.
+pub const SYS_TIME: u32 = 25;
 
 #[repr(C)]
 struct Header {

@@ -17,7 +17,7 @@ use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs;
 use super::tree::Tree;
 use super::{Console, Start, hooks, labels, listener, privileges, scheduling};
-use super::{cover, dev, mounts};
+use super::{clocks, cover, dev, mounts};
 use crate::check::{Opened, Source, Terms};
 use crate::plan::{Plan, Process};
 use crate::state::OciState;
@@ -105,7 +105,8 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
     }
     // Before the root changes, see private_proc.
-    let proc = if !plan.sysctl.is_empty() || labels::needed(plan.process.as_ref()) {
+    let clocks = clocks::are_apart(plan);
+    let proc = if !plan.sysctl.is_empty() || clocks || labels::needed(plan.process.as_ref()) {
         Some(rootfs::private_proc().at(Step::Mount, "private proc")?)
     } else {
         None
@@ -154,6 +155,11 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     drop(users);
     dev::make(plan, devices, &tree)?;
     timing.child(Phase::Dev);
+    if clocks {
+        // Before hooks: they find the container as it will be.
+        clocks::enter(proc.as_ref(), channel)?;
+        timing.child(Phase::Clocks);
+    }
     if let Some(process) = &plan.process {
         // Before read-only steps: a missing working directory is made, as runc's users expect.
         tree.directory(&process.cwd, Inside::Root)

@@ -142,7 +142,7 @@ fn accompany(
                 return Ok(terminal);
             }
             Some(ToParent::Failed(failure)) => bail!(failure),
-            Some(ToParent::Mounted | ToParent::Limited) | None => {
+            Some(ToParent::Mounted | ToParent::Clocks | ToParent::Limited) | None => {
                 bail!("the process died before it was ready")
             }
         }

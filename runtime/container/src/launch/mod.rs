@@ -8,6 +8,7 @@ pub(crate) mod attach;
 mod born;
 mod cgroups;
 mod child;
+mod clocks;
 mod console;
 mod copy_up;
 mod cover;
@@ -249,13 +250,15 @@ fn bear(
     let mut theirs = Some(theirs);
     let joins = std::mem::take(&mut opened.joins);
     let entry = cgroup.entry()?;
-    let apart = if network::is_apart(&plan.namespaces) {
-        Namespaces::NETWORK
-    } else {
-        Namespaces::empty()
-    };
+    let mut new = plan.namespaces.new;
+    if network::is_apart(&plan.namespaces) {
+        new -= Namespaces::NETWORK;
+    }
+    if clocks::are_apart(plan) {
+        new -= Namespaces::TIME;
+    }
     let cradle = Cradle {
-        new: plan.namespaces.new - apart,
+        new,
         joins: &joins,
         cgroup: entry.as_ref().and_then(cgroup::Entry::door),
     };
@@ -373,6 +376,12 @@ fn accompany(
                     .context("tell the container that hooks have run")?;
             }
             Some(ToParent::Terminal(master)) => terminal = Some(master),
+            Some(ToParent::Clocks) => {
+                clocks::set(&plan.time_offsets, child)?;
+                parent
+                    .tell_child(ToChild::Continue)
+                    .context("tell the container that its clocks are set")?;
+            }
             // Its limits are set by now.
             Some(ToParent::Limited) => parent
                 .tell_child(ToChild::Continue)

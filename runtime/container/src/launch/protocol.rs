@@ -14,6 +14,8 @@ use sys::{Errno, socket};
 pub(crate) enum ToParent {
     /// The mounts are there; hooks that want to see them may run.
     Mounted,
+    /// It has made a time namespace, which nobody is in yet.
+    Clocks,
     /// The next step depends on the limits of the cgroups.
     Limited,
     /// The master of the payload's terminal, for a parent that keeps it.
@@ -36,7 +38,7 @@ pub(crate) enum ToChild {
     Network,
     /// systemd has made the unit around it.
     Joined,
-    /// Hooks have run, or the limits are set.
+    /// Hooks have run, or the clocks or the limits are set.
     Continue,
     /// The container is recorded; it may live on without its parent.
     Go,
@@ -192,6 +194,7 @@ impl Channel {
     pub(crate) fn tell_parent(&self, message: &ToParent) -> sys::Result<()> {
         let (tag, rest, fd): (u8, Vec<u8>, Option<BorrowedFd<'_>>) = match message {
             ToParent::Mounted => (b'm', Vec::new(), None),
+            ToParent::Clocks => (b'c', Vec::new(), None),
             ToParent::Limited => (b'l', Vec::new(), None),
             ToParent::Terminal(master) => (b't', Vec::new(), Some(master.as_fd())),
             ToParent::Listener(listener) => (b'n', Vec::new(), Some(listener.as_fd())),
@@ -216,6 +219,7 @@ impl Channel {
         match (bytes.split_first(), fd) {
             (None, _) => Ok(None),
             (Some((b'm', _)), _) => Ok(Some(ToParent::Mounted)),
+            (Some((b'c', _)), _) => Ok(Some(ToParent::Clocks)),
             (Some((b'l', _)), _) => Ok(Some(ToParent::Limited)),
             (Some((b't', _)), Some(fd)) => Ok(Some(ToParent::Terminal(fd))),
             (Some((b'n', _)), Some(fd)) => Ok(Some(ToParent::Listener(fd))),

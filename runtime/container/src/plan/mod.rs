@@ -5,6 +5,7 @@
 //! a kernel.
 
 mod capabilities;
+mod clocks;
 mod devices;
 mod hooks;
 mod labels;
@@ -28,6 +29,7 @@ use serde::Serialize;
 use sys::process::Namespaces;
 
 pub use capabilities::CapabilitySets;
+pub use clocks::TimeOffset;
 pub use devices::{Device, DeviceKind, Link};
 pub use hooks::{Hook, Hooks};
 pub use mounts::{Idmap, Mapping, Mount, MountKind, Setting, Symlinks};
@@ -73,6 +75,8 @@ pub struct Plan {
     pub oci_version: String,
     pub annotations: BTreeMap<String, String>,
     pub namespaces: NamespacePlan,
+    /// What sets the clocks of a new time namespace apart from the host's.
+    pub time_offsets: Vec<TimeOffset>,
     /// `None` where no cgroup is made.
     pub cgroup: Option<cgroup::Plan>,
     /// `None` where the container stays in the class of its creator.
@@ -113,6 +117,7 @@ impl Plan {
         let mut lacks = Vec::new();
 
         let namespaces = namespaces::plan(spec, host, &mut lacks)?;
+        let time_offsets = clocks::plan(spec, &namespaces, host, &mut lacks)?;
         let cgroup = cgroup_plan(id, bundle, host, options)?;
         let rdt = spec
             .linux()
@@ -181,6 +186,7 @@ impl Plan {
             new_keyring: !options.no_new_keyring,
             preserve_fds: options.preserve_fds,
             namespaces,
+            time_offsets,
             cgroup,
             resctrl,
             mounts,

@@ -75,6 +75,13 @@ fn namespaces(out: &mut String, plan: &Plan) -> std::fmt::Result {
             )?;
         }
     }
+    for offset in &plan.time_offsets {
+        writeln!(
+            out,
+            "clock       {} {} s and {} ns from the host's",
+            offset.clock, offset.seconds, offset.nanoseconds
+        )?;
+    }
     for (name, value) in [
         ("hostname", &plan.hostname),
         ("domainname", &plan.domainname),

@@ -18,13 +18,6 @@ fn check(at: &str, present: bool) -> Result<(), Refusal> {
 pub(super) fn refuse(spec: &Spec) -> Result<(), Refusal> {
     if let Some(linux) = spec.linux() {
         check(
-            "linux.timeOffsets",
-            linux
-                .time_offsets()
-                .as_ref()
-                .is_some_and(|map| !map.is_empty()),
-        )?;
-        check(
             "linux.netDevices",
             linux
                 .net_devices()
