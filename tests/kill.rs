@@ -236,11 +236,35 @@ fn lives_on(env: &Env, bundle: &Bundle, verb: Verb, id: &str) -> Option<String> 
             "the container does not run on after a killed {verb:?}"
         ));
     }
+    if verb == Verb::Start {
+        return starts(env, id);
+    }
     if verb != Verb::Update {
         return None;
     }
     let again = env.orlop(&[]).args(verb.args(bundle, id)).run();
     (again.rc != 0).then(|| format!("the next update: {}", again.stderr().trim()))
+}
+
+/// Returns what is wrong with a container whose start was killed: what it is called is what it is, and one that waits can be started.
+fn starts(env: &Env, id: &str) -> Option<String> {
+    let status = || env.state(id)["status"].as_str().map(str::to_owned);
+    let program = format!("/proc/{}/cmdline", env.pid(id));
+    let runs = || std::fs::read(&program).is_ok_and(|line| line.starts_with(b"sleep"));
+    // One that was let go comes to its program in a moment.
+    let late = Duration::from_millis(200);
+    soon(late, || {
+        (status().as_deref() == Some("running")).then_some(())
+    });
+    let (told, runs) = (status(), runs());
+    match told.as_deref() {
+        Some("running") if runs => None,
+        Some("created") if !runs => {
+            let again = env.orlop(&["start", id]).run();
+            (again.rc != 0).then(|| format!("the next start: {}", again.stderr().trim()))
+        }
+        _ => Some(format!("its status is {told:?}, its program runs: {runs}")),
+    }
 }
 
 /// Reports whether a line of difference is in the written list.

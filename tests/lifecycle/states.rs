@@ -31,6 +31,62 @@ fn created_waits_for_start() {
     env.orlop(&["start", &id]).run().refused(1, &[]);
 }
 
+/// Lets a created container go as `start` does, and is gone before it takes the fifo away.
+fn let_go(env: &Env, id: &str) {
+    let fifo = env.root.join(id).join("exec.fifo");
+    let mut byte = [0];
+    let mut fifo = fs::File::open(&fifo).must(fifo.display());
+    std::io::Read::read_exact(&mut fifo, &mut byte).must("the container's word");
+}
+
+#[test]
+fn a_killed_start_does_not_make_a_running_container_look_created() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle.args(&["sleep", "100"]);
+    let id = env.create(&bundle);
+    let_go(&env, &id);
+    env.reaches(&id, "running");
+    assert!(env.root.join(&id).join("exec.fifo").exists());
+    let list = env.orlop(&["list", "--format", "json"]).run().ok().json();
+    assert_eq!(list[0]["status"], "running", "{list}");
+    env.orlop(&["start", &id])
+        .run()
+        .refused(1, &["already running"]);
+    env.orlop(&["delete", &id])
+        .run()
+        .refused(1, &["that is not stopped: running"]);
+    env.exec(&id, &["true"]).ok();
+    env.orlop(&["delete", "--force", &id]).run().ok();
+}
+
+#[test]
+fn a_start_after_a_killed_one_does_not_wait_for_the_end() {
+    let env = Env::new();
+    for (program, words) in [
+        ("sleep", "already running"),
+        ("nosuch", "hooks.startContainer[0]"),
+    ] {
+        let mut bundle = env.bundle();
+        let gate = bundle.rootfs().join("tmp/gate");
+        let script = "until test -e /tmp/gate; do sleep 0.01; done; test -x /bin/$1";
+        let args = json!(["sh", "-c", script, "sh", program]);
+        let hook = json!([{"path": "/bin/sh", "args": args, "env": ["PATH=/bin"]}]);
+        bundle
+            .set("/hooks/startContainer", hook)
+            .args(&["sleep", "100"]);
+        let id = env.create(&bundle);
+        let_go(&env, &id);
+        assert_eq!(env.state(&id)["status"], "created", "its hook runs");
+        let second = env.orlop(&["start", &id]).spawn();
+        // Long enough for it to wait at the fifo.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        fs::write(&gate, "").must("the gate");
+        second.wait().refused(1, &[words]);
+        env.orlop(&["delete", "--force", &id]).run().ok();
+    }
+}
+
 #[test]
 fn state_has_every_field() {
     let env = Env::new();

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A directory without `state.json` is a creation that did not end. Its intent names the creator, by process id and start
-//! time, and the cgroups, so that `delete --force` can clean up from it alone. Status is never stored: it is computed from the process,
-//! the cgroup and the fifo.
+//! time, and the cgroups, so that `delete --force` can clean up from it alone. Status is never stored: it is computed from the process
+//! (whether it lives, whether it has executed its program), the cgroup and the fifo.
 
 mod process;
 mod record;
@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sys::fs::{self, Mode, OFlag};
 
+pub(crate) use process::awaits_program;
 pub use process::{Identity, is_alive};
 pub(crate) use record::map_text;
 pub use record::{Intent, OciState, Record, Status};
@@ -161,7 +162,8 @@ impl StateRoot {
         {
             return Status::Paused;
         }
-        if self.container_dir(id).join(FIFO).exists() {
+        // The fifo alone does not tell: a start that is killed may leave it beside a program that runs.
+        if self.container_dir(id).join(FIFO).exists() && awaits_program(&record.process) {
             Status::Created
         } else {
             Status::Running

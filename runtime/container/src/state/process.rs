@@ -20,8 +20,12 @@ impl Identity {
     }
 }
 
+/// The flag of a process that was cloned and has not executed a program since (PF_FORKNOEXEC of the kernel's sched.h).
+const NOT_EXECUTED: u64 = 0x40;
+
 struct Stat {
     state: u8,
+    flags: u64,
     start: u64,
 }
 
@@ -44,15 +48,25 @@ fn parse(text: &str) -> Option<Stat> {
     let state = fields.next()?.bytes().next()?;
     Some(Stat {
         state,
-        start: fields.nth(18)?.parse().ok()?,
+        flags: fields.nth(5)?.parse().ok()?,
+        start: fields.nth(12)?.parse().ok()?,
     })
+}
+
+fn alive(process: &Identity) -> Option<Stat> {
+    stat(process.pid)
+        .filter(|stat| stat.start == process.start && !matches!(stat.state, b'Z' | b'X'))
 }
 
 /// Tells whether that very process still runs; a zombie does not.
 #[must_use]
 pub fn is_alive(process: &Identity) -> bool {
-    stat(process.pid)
-        .is_some_and(|stat| stat.start == process.start && !matches!(stat.state, b'Z' | b'X'))
+    alive(process).is_some()
+}
+
+/// Tells whether that very process runs and has not executed its program yet; nor has one that criu has made.
+pub(crate) fn awaits_program(process: &Identity) -> bool {
+    alive(process).is_some_and(|stat| stat.flags & NOT_EXECUTED != 0)
 }
 
 #[cfg(test)]
@@ -63,6 +77,9 @@ mod tests {
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let text = "7 (a) Z (b) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 1000 10 18446744073709551615";
         let stat = parse(text).expect("a stat line");
-        assert_eq!((stat.state, stat.start), (b'S', 4711));
+        assert_eq!(
+            (stat.state, stat.flags, stat.start),
+            (b'S', 4_194_560, 4711)
+        );
     }
 }

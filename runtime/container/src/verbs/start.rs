@@ -8,7 +8,7 @@ use sys::process::{PollFd, PollFlags, PollTimeout, Signal};
 
 use super::open;
 use crate::launch::hooks;
-use crate::state::{FIFO, Record, StateRoot, Status};
+use crate::state::{FIFO, Record, StateRoot, Status, awaits_program, is_alive};
 use crate::{ContainerId, text};
 
 /// Starts a container and runs its poststart hooks. Returns, with the container's process, when its program is being executed.
@@ -19,7 +19,7 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<OwnedFd> {
     match root.status(id, &record) {
         Status::Created | Status::Creating => {}
         Status::Stopped => bail!("cannot start a container that has stopped: {id}"),
-        status => bail!("cannot start an already running container: {id} is {status}"),
+        status => bail!(running(id, &status.to_string())),
     }
     let init = open(&record.process)?;
     let dir = root.open_dir(id)?;
@@ -28,20 +28,37 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<OwnedFd> {
     let fifo =
         fs::openat(&dir, FIFO, flags, Mode::empty()).with_context(|| format!("open {FIFO}"))?;
     // Its first byte says that it has let go of the fifo's name, which from now on would tell of a container that waits.
-    let mut said = listen(&fifo, &init, Until::Byte)?;
+    let until = if executes(&record) {
+        Until::Now
+    } else {
+        Until::Byte
+    };
+    let mut said = listen(&fifo, &init, until)?;
+    if said.is_empty() && executes(&record) {
+        // A start that was killed had let it go before us.
+        bail!(running(id, "running"));
+    }
     fs::unlinkat(&dir, FIFO, fs::UnlinkatFlags::NoRemoveDir)
         .with_context(|| format!("remove {FIFO}"))?;
     said.extend(listen(&fifo, &init, Until::End)?);
-    match said.split_first() {
-        None => bail!("{}: {id} died before it was started", text::NOT_RUNNING),
-        Some((_, [])) => {}
-        Some((_, failure)) => bail!(
+    match said.strip_prefix(b"0").unwrap_or(&said) {
+        _ if said.is_empty() => bail!("{}: {id} died before it was started", text::NOT_RUNNING),
+        [] => {}
+        failure => bail!(
             "unable to start container process: {}",
             String::from_utf8_lossy(failure)
         ),
     }
     poststart(&record, &init)?;
     Ok(init)
+}
+
+fn executes(record: &Record) -> bool {
+    is_alive(&record.process) && !awaits_program(&record.process)
+}
+
+fn running(id: &ContainerId, status: &str) -> String {
+    format!("cannot start an already running container: {id} is {status}")
 }
 
 /// Runs the poststart hooks. An engine that asked for one must not believe in a container whose hook failed: it is killed, as
@@ -59,6 +76,8 @@ pub fn poststart(record: &Record, init: &OwnedFd) -> Result<()> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
+    /// It has executed its program: all that it will say is there, and no event need come.
+    Now,
     Byte,
     End,
 }
@@ -68,19 +87,31 @@ fn listen(fifo: &OwnedFd, init: &OwnedFd, until: Until) -> Result<Vec<u8>> {
     let mut said = Vec::new();
     let mut buffer = [0; 4096];
     loop {
+        let patience = match until {
+            Until::Now => PollTimeout::ZERO,
+            Until::Byte | Until::End => PollTimeout::NONE,
+        };
         let mut fds = [
             PollFd::new(fifo.as_fd(), PollFlags::POLLIN),
             PollFd::new(init.as_fd(), PollFlags::POLLIN),
         ];
-        sys::process::wait_ready(&mut fds, PollTimeout::NONE).context("wait for the container")?;
-        let dead = fds[1].any().unwrap_or(false);
+        sys::process::wait_ready(&mut fds, patience).context("wait for the container")?;
+        let is = |index: usize, flag| {
+            fds[index]
+                .revents()
+                .is_some_and(|got: PollFlags| got.contains(flag))
+        };
+        // The container's side was open, and is closed: it has executed its program, or dies.
+        let (dead, closed) = (is(1, PollFlags::POLLIN), is(0, PollFlags::POLLHUP));
+        let over = dead || closed || until != Until::Byte;
         match fs::read(fifo, &mut buffer) {
-            Ok(0) if dead || until == Until::End => return Ok(said),
+            Ok(0) if over => return Ok(said),
+            Err(sys::Errno::EAGAIN) if until == Until::Now => return Ok(said),
             // The container has not opened its side yet.
             Ok(0) | Err(sys::Errno::EAGAIN) => {}
             Ok(length) => {
                 said.extend_from_slice(&buffer[..length]);
-                if until == Until::Byte {
+                if until != Until::End {
                     return Ok(said);
                 }
             }
