@@ -44,6 +44,15 @@ pub enum Error {
         json_path: String,
     },
 
+    /// A limit needs a cgroup that this user may not make or enter.
+    #[error("{call}: {}: the {controller} controller is not delegated to this user; have it delegated (on cgroup v2 --systemd-cgroup asks the user's systemd for that), or remove the field ({json_path})", sys::reason(*errno))]
+    NotDelegated {
+        call: String,
+        errno: Errno,
+        controller: String,
+        json_path: String,
+    },
+
     /// Processes appeared faster than they could be frozen.
     #[error("freeze {}: still not frozen after {seconds} s; it is thawed again", path.display())]
     Restless { path: PathBuf, seconds: u64 },
@@ -88,7 +97,7 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            Self::Call { errno, .. } => Some(*errno),
+            Self::Call { errno, .. } | Self::NotDelegated { errno, .. } => Some(*errno),
             Self::Twice { first, .. } | Self::HalfDone { first, .. } => first.errno(),
             _ => None,
         }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod bus;
+mod delegation;
 mod devices;
 mod entry;
 mod error;

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::plan::{Dir, Missing, Plan, Write};
 use crate::unit::Unit;
 use crate::update::{Former, Journal};
-use crate::{devices, file, subtree};
+use crate::{delegation, devices, file, subtree};
 
 /// A container's cgroups, one per hierarchy; what a caller records to find them again.
 ///
@@ -56,7 +56,13 @@ impl Cgroup {
             ..Self::default()
         };
         let mut made = Vec::new();
-        match cgroup.fill(plan, &mut made, check) {
+        let denied = match delegation::take(plan, &mut made, check) {
+            Ok(denied) => denied,
+            Err(first) => return Err(undo(&made, first)),
+        };
+        cgroup.dirs.retain(|dir| !denied.dirs.contains(dir));
+        cgroup.warnings.extend(denied.warning());
+        match cgroup.fill(plan, &made) {
             Ok(()) => {
                 cgroup.parents = made
                     .into_iter()
@@ -73,37 +79,48 @@ impl Cgroup {
         let parents = self.parents.clone();
         self.set(plan, &parents, |write| {
             !is_device_rule(write) && !needed_to_enter(write)
-        })
+        })?;
+        if let Some(owner) = plan.owner {
+            self.warnings.extend(delegation::lend(&self.dirs, owner)?);
+        }
+        Ok(())
     }
 
     /// Sets the plan's rules of devices. They may forbid the very nodes that a container is made with, so this comes after them.
     pub fn restrict_devices(&mut self, plan: &Plan) -> Result<(), Error> {
-        if let Some(rules) = &plan.devices {
-            let warning = devices::attach(&plan.dirs[rules.dir].path, rules)?;
+        if let Some(rules) = &plan.devices
+            && let Some(dir) = self.own(plan, rules.dir)
+        {
+            let warning = devices::attach(&dir.path, rules)?;
             self.warnings.extend(warning);
         }
         let parents = self.parents.clone();
         self.set(plan, &parents, is_device_rule)
     }
 
-    fn fill(
-        &mut self,
-        plan: &Plan,
-        made: &mut Vec<PathBuf>,
-        check: impl Fn(bool, &Dir) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        for dir in &plan.dirs {
-            check(make_path(&dir.path, &dir.mount, made)?, dir)?;
-        }
-        for inherit in &plan.inherit {
+    fn fill(&mut self, plan: &Plan, made: &[PathBuf]) -> Result<(), Error> {
+        for inherit in plan
+            .inherit
+            .iter()
+            .filter(|it| self.own(plan, it.dir).is_some())
+        {
             let given = plan
                 .writes
                 .iter()
                 .any(|w| w.dir == inherit.dir && w.file == inherit.file);
             take_over(&plan.dirs[inherit.dir], &inherit.file, given, made)?;
         }
-        self.warnings.extend(subtree::hand_down(plan, made)?);
+        let enable = plan.enable.as_ref();
+        if enable.is_some_and(|it| self.own(plan, it.dir).is_some()) {
+            self.warnings.extend(subtree::hand_down(plan, made)?);
+        }
         self.set(plan, made, needed_to_enter)
+    }
+
+    /// Returns what a cgroup of the plan has become; nothing if it could not be had.
+    fn own(&self, plan: &Plan, dir: usize) -> Option<&Dir> {
+        let hierarchy = &plan.dirs[dir].hierarchy;
+        self.dirs.iter().find(|dir| dir.hierarchy == *hierarchy)
     }
 
     fn set(
@@ -114,10 +131,10 @@ impl Cgroup {
     ) -> Result<(), Error> {
         for writes in plan.writes.chunk_by(|a, b| a.dir == b.dir) {
             let writes: Vec<&Write> = writes.iter().filter(|write| which(write)).collect();
-            let Some(first) = writes.first() else {
+            let own = writes.first().and_then(|first| self.own(plan, first.dir));
+            let Some(dir) = own.cloned() else {
                 continue;
             };
-            let dir = &plan.dirs[first.dir];
             let for_parents: Vec<&Write> = writes
                 .iter()
                 .copied()
@@ -138,7 +155,7 @@ impl Cgroup {
 }
 
 /// Whether a write belongs to the rules of devices.
-fn is_device_rule(write: &Write) -> bool {
+pub(crate) fn is_device_rule(write: &Write) -> bool {
     write.file.starts_with("devices.")
 }
 
@@ -148,7 +165,7 @@ fn needed_to_enter(write: &Write) -> bool {
 }
 
 /// Makes a directory and what is missing above it, below `mount`; tells whether it is new.
-fn make_path(path: &Path, mount: &Path, made: &mut Vec<PathBuf>) -> Result<bool, Error> {
+pub(crate) fn make_path(path: &Path, mount: &Path, made: &mut Vec<PathBuf>) -> Result<bool, Error> {
     for _ in 0..RACES {
         match file::make_dir(path) {
             Ok(()) => {

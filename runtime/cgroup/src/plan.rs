@@ -35,6 +35,15 @@ pub struct Plan {
     /// What an update of them tells systemd.
     #[serde(skip)]
     pub device_properties: Vec<Property>,
+    /// Do without a cgroup that this user may not make or enter, where no limit needs it; for a caller to set.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lenient: bool,
+    /// The caller's own cgroup of version 2, relative to the mount point: what moves from there to here crosses the cgroup above both.
+    #[serde(skip)]
+    pub caller: Option<PathBuf>,
+    /// The user, on this host, whom the cgroup of version 2 is lent to; for a caller to set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
     /// What cgroup v2 has no place for and can be passed over, each with its JSON path; for the caller to print.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -191,7 +200,11 @@ pub fn plan(
             .unwrap_or_default(),
     )?;
     let inherit = inherited(&dirs);
-    Ok(writes.finish(inherit))
+    let unified = layout.unified.as_ref();
+    Ok(Plan {
+        caller: unified.map(|hierarchy| hierarchy.own.clone()),
+        ..writes.finish(inherit)
+    })
 }
 
 /// A new cpuset is empty on cgroup v1, and nothing can join an empty one.
@@ -359,8 +372,7 @@ impl<'a> Writes<'a> {
             writes: self.list,
             devices: self.devices,
             warnings: self.warnings,
-            unit: None,
-            device_properties: Vec::new(),
+            ..Plan::default()
         }
     }
 }

@@ -34,7 +34,12 @@ pub(crate) fn hand_down(plan: &Plan, made: &[PathBuf]) -> Result<Vec<String>, Er
     for path in dir.above() {
         switch_on(&path, enable, &mut refusals)?;
     }
-    Ok(refusals.warnings())
+    // Few users have all that there are delegated.
+    Ok(if plan.lenient {
+        Vec::new()
+    } else {
+        refusals.warnings()
+    })
 }
 
 /// Returns which controllers a file does not list.

@@ -20,11 +20,14 @@ pub(crate) fn attach(dir: &Path, devices: &Devices) -> Result<Option<String>, Er
         why: hint(errno).to_owned(),
     };
     let new = match bpf::load_cgroup_device(&program(&devices.rules), NAME) {
-        Err(Errno::EPERM) if devices.usual && in_user_namespace() => {
-            return Ok(Some(format!(
-                "linux.resources.devices: not enforced on {}, which takes privileges on the host; nodes of devices cannot be made here",
-                dir.display()
-            )));
+        Err(Errno::EPERM) if !devices.denies && is_rootless() => {
+            // Every configuration has these, and nobody here can make another device's node.
+            return Ok((!devices.usual).then(|| {
+                format!(
+                    "linux.resources.devices: not enforced on {}, which takes privileges on the host; nodes of devices cannot be made here",
+                    dir.display()
+                )
+            }));
         }
         other => other.map_err(|errno| failed("load", errno))?,
     };
@@ -62,9 +65,10 @@ fn hint(errno: Errno) -> &'static str {
     }
 }
 
-/// Whether our user ids are not those of the host.
-fn in_user_namespace() -> bool {
+/// Whether we are not the host's root, or only in name.
+fn is_rootless() -> bool {
     // The host maps all ids to themselves; not being able to tell must not leave rules out.
-    file::read(Path::new("/proc/self/uid_map"))
-        .is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
+    !sys::process::geteuid().is_root()
+        || file::read(Path::new("/proc/self/uid_map"))
+            .is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
 }

@@ -88,12 +88,19 @@ pub struct Devices {
     /// Whether they ask for no more than every container gets: then a runtime without privileges may leave them out, because
     /// nobody in a user namespace can make a device's node.
     pub usual: bool,
+    /// Whether they take away anything that a rule before has allowed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub denies: bool,
 }
 
 impl Devices {
     pub(crate) fn new(dir: usize, rules: Vec<DeviceRule>) -> Self {
-        let usual = usual(&rules);
-        Self { dir, rules, usual }
+        Self {
+            dir,
+            usual: usual(&rules),
+            denies: rules[1..].iter().any(|rule| !rule.allow),
+            rules,
+        }
     }
 }
 
