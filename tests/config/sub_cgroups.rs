@@ -166,3 +166,34 @@ fn without_a_cgroup_namespace_a_user_namespace_may_only_look() {
     assert!(done.stdout().contains("seen"), "{done}");
     assert!(done.stderr().contains("Read-only file system"), "{done}");
 }
+
+#[test]
+fn the_cgroup_is_lent_to_the_user_that_the_container_runs_as() {
+    let env = Env::new();
+    if cgroup_of(1, "").is_none() {
+        return skip("cgroup2", "no cgroup v2 here");
+    }
+    let owners = |option: &str, user: u32| {
+        let mut bundle = env.bundle();
+        let map = serde_json::json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        let tree = serde_json::json!({"destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup", "options": [option]});
+        bundle
+            .namespace("cgroup", None)
+            .namespace("user", None)
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map)
+            .set("/mounts/6", tree)
+            .set("/process/user/uid", serde_json::json!(user))
+            .args(&["sleep", "100"]);
+        let id = env.start(&bundle);
+        let dir = cgroup_of(env.pid(&id), "").must("its cgroup");
+        ["", "cgroup.procs", "cgroup.max.depth"].map(|name| {
+            let found = std::fs::metadata(dir.join(name)).must(name);
+            std::os::unix::fs::MetadataExt::uid(&found)
+        })
+    };
+    // Its limits stay ours.
+    assert_eq!(owners("rw", 0), [100_000, 100_000, 0]);
+    assert_eq!(owners("rw", 7), [100_007, 100_007, 0]);
+    assert_eq!(owners("ro", 0), [0, 0, 0]);
+}

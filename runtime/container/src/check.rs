@@ -12,11 +12,12 @@ use sys::process::Namespaces;
 use crate::host::NAMESPACE_FILES;
 use crate::idmap::{self, Users};
 use crate::plan::{
-    Device, DeviceKind, Hook, Join, Listener, Mount, MountKind, Plan, Refusal, Seccomp, Symlinks,
+    Copier, Device, DeviceKind, Hook, Join, Listener, Mount, MountKind, Plan, Refusal, Seccomp,
+    Symlinks,
 };
 
 /// Descriptors of everything on the host that the plan uses. Mounts in it are detached copies: what a path leads to cannot
-/// change between this look and its use.
+/// change between this look and its use. Where only the child may copy ([`Copier::Child`]), they are what its copies have to match.
 #[derive(Debug)]
 pub struct Opened {
     pub root: OwnedFd,
@@ -77,15 +78,11 @@ pub fn open(plan: &Plan) -> Result<Opened, Refusal> {
     let terms = Terms::of(plan, &users);
     Ok(Opened {
         joins,
-        root: root(&plan.root.path)?,
+        root: root(&plan.root.path, plan.copier)?,
         sources: sources(&plan.mounts, terms)?,
         users,
-        devices: plan.devices.iter().map(device).collect::<Result<_, _>>()?,
-        null: if plan.masked_paths.is_empty() {
-            None
-        } else {
-            Some(null()?)
-        },
+        devices: devices(plan, plan.copier)?,
+        null: null(plan, plan.copier)?,
         listener: listener(plan.process.as_ref().and_then(|it| it.seccomp.as_ref()))?,
     })
 }
@@ -124,6 +121,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) users: &'a Users,
     /// Whether the container has a user namespace of its own, whose root must not take away what the host's mounts have.
     pub(crate) locks: bool,
+    pub(crate) copier: Copier,
 }
 
 impl<'a> Terms<'a> {
@@ -138,7 +136,13 @@ impl<'a> Terms<'a> {
             base,
             users,
             locks: plan.namespaces.has_user(),
+            copier: plan.copier,
         }
+    }
+
+    /// Whether what was opened is not what is mounted, but only what that has to be.
+    pub(crate) fn copies_late(&self) -> bool {
+        self.locks || self.copier == Copier::Child
     }
 }
 
@@ -231,18 +235,21 @@ fn namespace(kind: Namespaces, path: &Path, at: &str) -> Result<(Namespaces, Own
     }
 }
 
-fn root(path: &Path) -> Result<OwnedFd, Refusal> {
+pub(crate) fn root(path: &Path, copier: Copier) -> Result<OwnedFd, Refusal> {
     let at = "root.path";
-    let tree = refuse(
-        sys::mount::clone_path(path, Extent::Tree),
-        at,
-        path.display(),
-    )?;
+    let tree = match copier {
+        Copier::Parent => sys::mount::clone_path(path, Extent::Tree),
+        Copier::Child => fs::open_path(path),
+    };
+    let tree = refuse(tree, at, path.display())?;
     if !is_directory(&tree, at, path)? {
         return Err(Refusal::new(
             at,
             format!("{}: not a directory", path.display()),
         ));
+    }
+    if copier == Copier::Child {
+        return Ok(tree);
     }
     // The mounts below it hear of the host's; the root itself does not, so that nothing of the container's can reach the host.
     let slave = |extent, propagation| {
@@ -286,12 +293,18 @@ fn source(mount: &Mount, terms: Terms<'_>) -> Result<Source, Refusal> {
             Err(errno) => return refuse(Err(errno), &at, source.display()),
         }
     }
-    let tree = refuse(copy(source, *extent, *symlinks), &at, source.display())?;
-    refuse(attributes(&tree, mount, terms), &at, source.display())?;
-    terms
-        .users
-        .map(&tree, mount)
-        .map_err(|errno| idmap::refusal(mount, source, errno))?;
+    let tree = match terms.copier {
+        Copier::Parent => copy(source, *extent, *symlinks),
+        Copier::Child => look(source, *symlinks),
+    };
+    let tree = refuse(tree, &at, source.display())?;
+    if terms.copier == Copier::Parent {
+        refuse(attributes(&tree, mount, terms), &at, source.display())?;
+        terms
+            .users
+            .map(&tree, mount)
+            .map_err(|errno| idmap::refusal(mount, source, errno))?;
+    }
     let directory = is_directory(&tree, &at, source)?;
     if mount.target == Path::new("/proc")
         && refuse(fs::fstatfs(&tree), &at, source.display())?.filesystem_type()
@@ -317,8 +330,16 @@ pub(crate) fn copy(source: &Path, extent: Extent, symlinks: Symlinks) -> sys::Re
     if symlinks != Symlinks::NoFollow {
         return sys::mount::clone_path(source, extent);
     }
+    sys::mount::clone_tree(look(source, symlinks)?, "", extent)
+}
+
+/// Opens a bind source without copying its mount.
+fn look(source: &Path, symlinks: Symlinks) -> sys::Result<OwnedFd> {
+    if symlinks != Symlinks::NoFollow {
+        return fs::open_path(source);
+    }
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    sys::mount::clone_tree(fs::open(source, flags, Mode::empty())?, "", extent)
+    fs::open(source, flags, Mode::empty())
 }
 
 /// Sets what the mount asks for, on the copy: the host's mount keeps its attributes and its peers.
@@ -341,7 +362,12 @@ pub(crate) fn attributes(tree: &OwnedFd, mount: &Mount, terms: Terms<'_>) -> sys
     Ok(())
 }
 
-fn device(device: &Device) -> Result<Option<OwnedFd>, Refusal> {
+/// Opens the nodes that are bound.
+pub(crate) fn devices(plan: &Plan, copier: Copier) -> Result<Vec<Option<OwnedFd>>, Refusal> {
+    plan.devices.iter().map(|one| device(one, copier)).collect()
+}
+
+fn device(device: &Device, copier: Copier) -> Result<Option<OwnedFd>, Refusal> {
     let numbers = match device.kind {
         DeviceKind::Char { major, minor } => (SFlag::S_IFCHR, fs::makedev(major, minor)),
         DeviceKind::Block { major, minor } => (SFlag::S_IFBLK, fs::makedev(major, minor)),
@@ -355,34 +381,36 @@ fn device(device: &Device) -> Result<Option<OwnedFd>, Refusal> {
     } else {
         &device.at
     };
-    let node = refuse(node(&device.path, numbers), at, device.path.display())?;
-    Ok(Some(node))
+    let opened = node(&device.path, numbers, copier);
+    Ok(Some(refuse(opened, at, device.path.display())?))
 }
 
 /// Read-only still lets the device be written, but not the host's inode be changed: its mode and owner are the host's.
 pub(crate) const NODE: Attr = Attr::RDONLY.union(Attr::NOSUID).union(Attr::NOEXEC);
 
 /// Copies the mount of a device node, once it is known to be that device (CVE-2025-31133: not what its name promises).
-fn node(path: &Path, (kind, rdev): (SFlag, u64)) -> sys::Result<OwnedFd> {
-    let node = sys::mount::clone_path(path, Extent::One)?;
+fn node(path: &Path, (kind, rdev): (SFlag, u64), copier: Copier) -> sys::Result<OwnedFd> {
+    let node = match copier {
+        Copier::Parent => sys::mount::clone_path(path, Extent::One)?,
+        Copier::Child => fs::open_path(path)?,
+    };
     let stat = fs::fstat(&node)?;
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != kind || stat.st_rdev != rdev {
         return Err(Errno::ENODEV);
     }
-    sys::mount::set_attr(
-        &node,
-        Extent::One,
-        NODE,
-        Attr::empty(),
-        Some(Propagation::Private),
-    )?;
+    if copier == Copier::Parent {
+        let private = Some(Propagation::Private);
+        sys::mount::set_attr(&node, Extent::One, NODE, Attr::empty(), private)?;
+    }
     Ok(node)
 }
 
-fn null() -> Result<OwnedFd, Refusal> {
-    refuse(
-        node(Path::new("/dev/null"), (SFlag::S_IFCHR, fs::makedev(1, 3))),
-        "linux.maskedPaths",
-        "/dev/null of the host",
-    )
+/// Opens what files are masked with, where there are any.
+pub(crate) fn null(plan: &Plan, copier: Copier) -> Result<Option<OwnedFd>, Refusal> {
+    if plan.masked_paths.is_empty() {
+        return Ok(None);
+    }
+    let numbers = (SFlag::S_IFCHR, fs::makedev(1, 3));
+    let opened = node(Path::new("/dev/null"), numbers, copier);
+    refuse(opened, "linux.maskedPaths", "/dev/null of the host").map(Some)
 }

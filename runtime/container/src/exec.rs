@@ -81,7 +81,8 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
     }
     let init = verbs::open(&record.process)?;
     let mut warnings = Vec::new();
-    let process = plan(&exec, &record, &mut warnings)?;
+    let host = Host::probe()?;
+    let process = plan(&exec, &record, &host, &mut warnings)?;
     let sub_cgroups = sub_cgroups(&exec, &record)?;
     let mut request = Request {
         record: &record,
@@ -93,8 +94,11 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
         console,
         preserve_fds: exec.preserve_fds,
         sub_cgroups: &sub_cgroups,
+        copier: host.copier(),
+        rootless: host.is_rootless(),
     };
     let mut added = enter(&mut request)?;
+    warnings.extend(added.warning.take());
     if let Some(socket) = &exec.pidfd_socket {
         let pidfd = std::os::fd::AsFd::as_fd(&added.child()?.pidfd);
         sys::socket::send(socket, b"pidfd", Some(pidfd))
@@ -111,7 +115,12 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
     })
 }
 
-fn plan(exec: &Exec<'_>, record: &Record, warnings: &mut Vec<String>) -> Result<Process> {
+fn plan(
+    exec: &Exec<'_>,
+    record: &Record,
+    host: &Host,
+    warnings: &mut Vec<String>,
+) -> Result<Process> {
     let process = match &exec.what {
         What::Process(process) => with_defaults(process, record.base.as_ref()),
         What::Changed(changes) => changed(record.base.as_ref(), changes)?,
@@ -128,12 +137,11 @@ fn plan(exec: &Exec<'_>, record: &Record, warnings: &mut Vec<String>) -> Result<
             })
         }
     };
-    let host = Host::probe()?;
     let user_namespace =
         Namespaces::from_bits_truncate(record.namespaces).contains(Namespaces::USER);
     let base = Base {
         at: "process",
-        host: &host,
+        host,
         user_namespace,
         seccomp,
         common: Common {

@@ -36,7 +36,7 @@ pub(crate) struct Global {
     /// cgroupfs, systemd or disabled
     #[arg(long, value_name = "NAME")]
     cgroup_manager: Option<String>,
-    /// true, false or auto
+    /// Do without what only root may have, but for limits that are asked for: true, false or auto (for an ordinary user)
     #[arg(long, value_name = "WHEN")]
     rootless: Option<String>,
     /// Path of criu (accepted for old callers; criu is found by PATH)
@@ -115,10 +115,23 @@ impl Invocation {
 
     /// Returns the state root, and whether the caller named it.
     pub(crate) fn root(&self) -> Result<(StateRoot, bool)> {
-        let named = self.global.root.clone();
-        let explicit = named.is_some();
-        let root = named.unwrap_or_else(|| PathBuf::from("/run").join(self.name));
-        Ok((StateRoot::new(&root)?, explicit))
+        if let Some(named) = &self.global.root {
+            return Ok((StateRoot::new(named)?, true));
+        }
+        let root = match runtime_dir() {
+            Some(dir) => StateRoot::in_runtime_dir(&dir.join(self.name))?,
+            None => StateRoot::new(&PathBuf::from("/run").join(self.name))?,
+        };
+        Ok((root, false))
+    }
+
+    /// Whether the caller has said that it is, or is not, without the host's privileges.
+    pub(crate) fn rootless(&self) -> Option<bool> {
+        match self.global.rootless.as_deref() {
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            _ => None,
+        }
     }
 
     pub(crate) fn no_cgroup(&self) -> bool {
@@ -130,9 +143,7 @@ impl Invocation {
         if !self.global.wants_systemd() {
             return None;
         }
-        let user = Some(sys::process::geteuid())
-            .filter(|user| !user.is_root())
-            .map(|user| user.as_raw());
+        let user = container::host::ordinary_user();
         let addresses = match user {
             None => cgroup::Address::system(),
             Some(_) => cgroup::Address::user(
@@ -146,6 +157,16 @@ impl Invocation {
             user,
         })
     }
+}
+
+/// Returns the runtime directory of an ordinary user, as runc decides it: root's own counts only in a user namespace, and not for a
+/// user that is called root there.
+fn runtime_dir() -> Option<PathBuf> {
+    let dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty())?;
+    let named_root = || std::env::var_os("USER").is_some_and(|user| user == "root");
+    let ordinary = !sys::process::geteuid().is_root()
+        || (container::host::in_user_namespace() && !named_root());
+    ordinary.then(|| dir.into())
 }
 
 impl Global {

@@ -8,6 +8,10 @@ const PR_CAP_AMBIENT: libc::c_int = 47;
 const PR_CAP_AMBIENT_RAISE: libc::c_ulong = 2;
 const PR_CAP_AMBIENT_CLEAR_ALL: libc::c_ulong = 4;
 
+/// The number of CAP_SETGID.
+pub const SETGID: u32 = 6;
+/// The number of CAP_SETUID.
+pub const SETUID: u32 = 7;
 /// The number of CAP_SYS_ADMIN.
 pub const SYS_ADMIN: u32 = 21;
 /// The number of CAP_SYS_TIME.

@@ -119,7 +119,7 @@ pub(super) fn shared(plan: &Plan) -> Vec<Shared> {
                     }),
                 );
             }
-            MountKind::Cgroup2 { source } => {
+            MountKind::Cgroup2 { source, .. } => {
                 all.push(Shared::one(&mount.target, source, mount.set));
             }
             MountKind::Fs { .. } | MountKind::Remount => {}

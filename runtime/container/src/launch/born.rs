@@ -13,6 +13,10 @@ use super::protocol::{At, Failure, Step};
 pub(super) struct Cradle<'a> {
     pub(super) new: Namespaces,
     pub(super) joins: &'a [(Namespaces, OwnedFd)],
+    /// Whether a joined user namespace is what gives the privileges to join the others, rather than what would take them.
+    pub(super) user_first: bool,
+    /// Whether this process must not leave its namespaces, because it could not come back.
+    pub(super) one_way: bool,
     /// The cgroup of version 2.
     pub(super) cgroup: Option<CgroupDoor<'a>>,
 }
@@ -22,8 +26,10 @@ impl Cradle<'_> {
     /// privileges over their owner. Both orders cannot be had from one clone when a user namespace is joined, or when one is
     /// made while others are joined: then a process in between joins first and has the child as its sibling.
     fn needs_go_between(&self) -> bool {
-        let joins_user = self.joins.iter().any(|(kind, _)| *kind == Namespaces::USER);
-        joins_user || (self.new.contains(Namespaces::USER) && !self.joins.is_empty())
+        let joins = |kind| self.joins.iter().any(|(known, _)| *known == kind);
+        joins(Namespaces::USER)
+            || (joins(Namespaces::PID) && self.one_way)
+            || (self.new.contains(Namespaces::USER) && !self.joins.is_empty())
     }
 }
 
@@ -45,7 +51,14 @@ pub(super) fn clone(cradle: &Cradle<'_>, body: impl FnOnce() -> i32) -> Result<C
         .iter()
         .find(|(kind, _)| *kind == Namespaces::PID);
     let Some((kind, pid_namespace)) = pid_namespace else {
-        return process::clone3(birth, body).context("clone the container's process");
+        return process::clone3(birth, body).with_context(|| {
+            let switches = if birth.namespaces.contains(Namespaces::USER) {
+                " with a user namespace, which kernel.unprivileged_userns_clone or user.max_user_namespaces may deny"
+            } else {
+                ""
+            };
+            format!("clone the container's process{switches}")
+        });
     };
     // A pid namespace is joined by children only; the parent goes back to have hooks as its own children.
     let own = fs::open(
@@ -65,6 +78,16 @@ fn through_go_between(
     birth: Birth<'_>,
     body: impl FnOnce() -> i32,
 ) -> Result<Child> {
+    through(|| join_all(cradle.joins, cradle.user_first), birth, body)
+}
+
+/// Clones the child that runs `body` through a process that first joins namespaces, so that this one stays where it is. The
+/// child is this one's all the same.
+pub(super) fn through(
+    join: impl FnOnce() -> Result<(), Failure>,
+    birth: Birth<'_>,
+    body: impl FnOnce() -> i32,
+) -> Result<Child> {
     let (reader, writer) = fs::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
     let between = process::clone3(
         Birth {
@@ -72,7 +95,7 @@ fn through_go_between(
             ..Birth::default()
         },
         || {
-            let made = join_all(cradle.joins).and_then(|()| {
+            let made = join().and_then(|()| {
                 let birth = Birth {
                     sibling: true,
                     cgroup: None,
@@ -109,12 +132,12 @@ fn through_go_between(
     }
 }
 
-/// Joins all namespaces, the user namespace last: what the others allow is decided by the privileges held before it.
-pub(super) fn join_all(joins: &[(Namespaces, OwnedFd)]) -> Result<(), Failure> {
-    let (user, others): (Vec<_>, Vec<_>) = joins
-        .iter()
-        .partition(|(kind, _)| *kind == Namespaces::USER);
-    for (kind, fd) in others.into_iter().chain(user) {
+/// Joins all namespaces, the user namespace last: what the others allow is decided by the privileges held before it. Who has none
+/// gets them from it, and joins it first.
+fn join_all(joins: &[(Namespaces, OwnedFd)], user_first: bool) -> Result<(), Failure> {
+    let is_early = |kind: Namespaces| (kind == Namespaces::USER) == user_first;
+    let (early, late): (Vec<_>, Vec<_>) = joins.iter().partition(|(kind, _)| is_early(*kind));
+    for (kind, fd) in early.into_iter().chain(late) {
         process::setns(fd, *kind).at(Step::Namespace, format!("{kind:?}"))?;
         if *kind == Namespaces::USER {
             become_root()?;

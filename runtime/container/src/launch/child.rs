@@ -16,10 +16,10 @@ use super::payload::Payload;
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs;
 use super::tree::Tree;
-use super::{Console, Start, hooks, labels, listener, privileges, scheduling};
+use super::{Console, Start, hooks, labels, late, listener, privileges, scheduling};
 use super::{clocks, cover, dev, mounts};
 use crate::check::{Opened, Source, Terms};
-use crate::plan::{Plan, Process};
+use crate::plan::{Copier, Plan, Process};
 use crate::state::OciState;
 use crate::timing::{Phase, Timing};
 
@@ -54,7 +54,7 @@ pub(super) fn run(inheritance: Inheritance<'_>, channel: Channel) -> i32 {
 fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     let Inheritance {
         plan,
-        opened,
+        mut opened,
         cradle,
         cgroups,
         console,
@@ -64,8 +64,11 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     } = inheritance;
     timing.child(Phase::Born);
 
-    // Before a process of a joined pid namespace can look at this one, at its descriptors above all (CVE-2016-9962).
-    process::set_dumpable(false).at(Step::Hide, "")?;
+    // Before a process of a joined pid namespace can look at this one, at its descriptors above all (CVE-2016-9962). Where an
+    // ordinary user writes the maps, who has to own this process's files in /proc for that, nobody else is in its namespaces yet.
+    if !plan.namespaces.is_mapped_by_its_owner() {
+        process::set_dumpable(false).at(Step::Hide, "")?;
+    }
     // Then: every later step is already accounted to the container, and the cgroup namespace below needs it.
     join_cgroups(cgroups)?;
     // Until the commit this process must not outlive its parent. Steps that wait notice the socket's end; this is for the others.
@@ -73,6 +76,15 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     process::setsid().at(Step::Session, "")?;
     born::join_in_child(cradle)?;
     timing.child(Phase::Join);
+    let own_start;
+    let start = if plan.copier == Copier::Child {
+        // In its own mount namespace at last; the ids are still those with which its parent has looked at all this.
+        late::copy(plan, &mut opened)?;
+        own_start = late::start(start)?;
+        &own_start
+    } else {
+        start
+    };
     // What lies on the host and is not needed any more must not wait here, open, for somebody to find it (CVE-2024-21626).
     let mut keep = vec![channel.0.as_fd(), opened.root.as_fd()];
     keep.extend(opened.null.iter().map(AsFd::as_fd));
@@ -92,7 +104,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     } = opened;
     let terms = Terms::of(plan, &users);
     // Before the ids change: the paths of the host are still reached as its root.
-    let sources = if terms.locks {
+    let sources = if terms.copies_late() {
         mounts::locked(&plan.mounts, sources, terms, channel)?
     } else {
         sources
@@ -101,7 +113,8 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         // Before anything that needs privileges: without its maps the namespace gives none.
         channel.expect(ToChild::Mapped)?;
         born::become_root()?;
-        // The change of ids has cleared the signal.
+        // The change of ids has cleared the signal, and from now on nobody has to look at this process.
+        process::set_dumpable(false).at(Step::Hide, "")?;
         process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
     }
     // Before the root changes, see private_proc.
@@ -157,7 +170,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     timing.child(Phase::Dev);
     if clocks {
         // Before hooks: they find the container as it will be.
-        clocks::enter(proc.as_ref(), channel)?;
+        clocks::enter(proc.as_ref(), plan.copier, channel)?;
         timing.child(Phase::Clocks);
     }
     if let Some(process) = &plan.process {
@@ -415,7 +428,7 @@ fn keep_descriptors<'a>(count: u32, listeners: impl Iterator<Item = BorrowedFd<'
 /// Waits until the container is started: the fifo opens when a reader comes, and the byte tells it that it found a live
 /// container. The descriptor stays open until exec closes it: its end without another byte says that the payload runs.
 fn wait_for_start(start: &Start) -> Result<Option<OwnedFd>> {
-    let Start::OnFifo(dir) = start else {
+    let Start::OnFifo { dir, .. } = start else {
         return Ok(None);
     };
     let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;

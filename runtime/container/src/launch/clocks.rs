@@ -12,7 +12,7 @@ use sys::fs::{self, Mode, OFlag};
 use sys::process::{self, Child, Namespaces};
 
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
-use crate::plan::{Plan, TimeOffset};
+use crate::plan::{Copier, Plan, TimeOffset};
 
 /// Tells whether the child makes the time namespace, and not the clone.
 pub(super) fn are_apart(plan: &Plan) -> bool {
@@ -22,12 +22,24 @@ pub(super) fn are_apart(plan: &Plan) -> bool {
 /// Makes the namespace, has it set and enters it, in the child.
 ///
 /// It enters by itself: exec does so only since Linux 6.1, and who looks at a created container shall find it there.
-pub(super) fn enter(proc: Option<&OwnedFd>, parent: &Channel) -> Result<(), Failure> {
+pub(super) fn enter(
+    proc: Option<&OwnedFd>,
+    copier: Copier,
+    parent: &Channel,
+) -> Result<(), Failure> {
     process::unshare(Namespaces::TIME).at(Step::Namespace, "TIME")?;
+    // An ordinary user's parent has to own the file; nobody else is in the pid namespace, by the plan.
+    let shown = copier == Copier::Child;
+    if shown {
+        process::set_dumpable(true).at(Step::Hide, "not yet")?;
+    }
     parent
         .tell_parent(&ToParent::Clocks)
         .at(Step::Parent, "socket")?;
     parent.expect(ToChild::Continue)?;
+    if shown {
+        process::set_dumpable(false).at(Step::Hide, "")?;
+    }
     let proc = proc.ok_or(Errno::ENOENT).at(Step::Namespace, "TIME")?;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     fs::openat(proc, "self/ns/time_for_children", flags, Mode::empty())

@@ -5,13 +5,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::{Context, Result, bail};
 use sys::process::{self, Birth, Child, Namespaces, Signal};
 
-use super::born::become_root;
+use super::adopt::{self, LentScore};
+use super::born::{self, become_root};
 use super::child::{await_go, become_payload, close_others, execute, join_cgroups, send_master};
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs::private_proc;
 use super::tree::Tree;
 use super::{Console, Newborn, console, labels, listener, scheduling};
-use crate::plan::Process;
+use crate::plan::{Copier, Process};
 use crate::state::{Record, Status};
 
 /// One more process.
@@ -28,6 +29,10 @@ pub(crate) struct Request<'a> {
     /// Connected to whoever listens to the filter.
     pub(crate) listener: Option<OwnedFd>,
     pub(crate) sub_cgroups: &'a cgroup::SubPaths,
+    /// Who may copy mounts of the host, and so has privileges there.
+    pub(crate) copier: Copier,
+    /// Whether what takes the host's root is passed over with a warning.
+    pub(crate) rootless: bool,
 }
 
 /// A process that was added, waiting for [`Added::go`].
@@ -36,6 +41,7 @@ pub(crate) struct Added {
     newborn: Newborn,
     parent: Channel,
     pub(crate) terminal: Option<OwnedFd>,
+    pub(crate) warning: Option<String>,
 }
 
 impl Added {
@@ -69,20 +75,50 @@ pub(crate) fn enter(request: &mut Request<'_>) -> Result<Added> {
         sys::scheduler::set_affinity(&cpus.words)
             .with_context(|| format!("process.execCPUAffinity.initial: {cpus}"))?;
     }
-    let kinds = Namespaces::from_bits_truncate(record.namespaces);
-    if kinds.contains(Namespaces::PID) {
+    let score = request.process.oom_score_adj;
+    let mut lent = LentScore::take(score.filter(|_| request.copier == Copier::Child))?;
+    let mut warning = lent.warning.take();
+    let (newborn, parent) = bear(request, entry.as_ref())?;
+    drop(lent);
+    if let Some(groups) = &record.resctrl {
+        groups.join(newborn.child()?.pid.as_raw())?;
+    }
+    if let (Some(score), Copier::Parent) = (score, request.copier) {
+        warning = adopt::score(newborn.child()?, score, request.rootless)?;
+    }
+    let terminal = accompany(request, newborn.child()?, &parent)?;
+    Ok(Added {
+        newborn,
+        parent,
+        terminal,
+        warning,
+    })
+}
+
+/// Clones the process, which walks the list in [`added`].
+fn bear(request: &mut Request<'_>, entry: Option<&cgroup::Entry>) -> Result<(Newborn, Channel)> {
+    let kinds = Namespaces::from_bits_truncate(request.record.namespaces);
+    let init = request.init;
+    // An ordinary user may join the others only from the user namespace, into which this process must not go itself.
+    let through = request.copier == Copier::Child && kinds.contains(Namespaces::USER);
+    let early = kinds & (Namespaces::USER | Namespaces::PID);
+    let rest = if through {
+        kinds - early
+    } else {
+        kinds - Namespaces::PID
+    };
+    if !through && kinds.contains(Namespaces::PID) {
         // Joined by children only, so the parent does it; it makes no other child afterwards.
-        process::setns(request.init, Namespaces::PID)
-            .context("join the container's pid namespace")?;
+        process::setns(init, Namespaces::PID).context("join the container's pid namespace")?;
     }
     let (ours, theirs) = sys::socket::pair().context("socket pair")?;
     let mut ours = Some(ours);
     let mut theirs = Some(theirs);
     let birth = Birth {
-        cgroup: entry.as_ref().and_then(cgroup::Entry::door),
+        cgroup: entry.and_then(cgroup::Entry::door),
         ..Birth::default()
     };
-    let child = process::clone3(birth, || {
+    let body = || {
         // The child's copy of our end would keep the pair alive when we die.
         drop(ours.take());
         // Likewise: a listener there may wait for the end of the connection.
@@ -91,7 +127,7 @@ pub(crate) fn enter(request: &mut Request<'_>) -> Result<Added> {
             return 1;
         };
         let channel = Channel(theirs);
-        match added(request, kinds - Namespaces::PID, entry.as_ref(), &channel) {
+        match added(request, (kinds, rest), entry, &channel) {
             Ok(()) => 0,
             Err(failure) => {
                 // The parent is told, unless it is gone; nobody else listens.
@@ -99,25 +135,21 @@ pub(crate) fn enter(request: &mut Request<'_>) -> Result<Added> {
                 1
             }
         }
-    });
-    let newborn = Newborn(Some(child.context("clone the process")?));
-    if let Some(groups) = &record.resctrl {
-        groups.join(newborn.child()?.pid.as_raw())?;
-    }
+    };
+    let child = if through {
+        let join = || {
+            // The container does not see this process, which is not in its pid namespace; but it may see the child at once.
+            process::set_dumpable(false).at(Step::Hide, "")?;
+            process::setns(init, early).at(Step::Namespace, format!("{early:?}"))
+        };
+        born::through(join, birth, body)
+    } else {
+        process::clone3(birth, body).context("clone the process")
+    };
+    let newborn = Newborn(Some(child?));
     drop(theirs);
-    let parent = Channel(ours.context("own end of the socket pair")?);
-    if let Some(score) = request.process.oom_score_adj {
-        let file = format!("/proc/{}/oom_score_adj", newborn.child()?.pid);
-        std::fs::write(&file, score.to_string()).map_err(|error| {
-            anyhow::anyhow!("write {score} to {file}: {}", crate::bundle::lower(&error))
-        })?;
-    }
-    let terminal = accompany(request, newborn.child()?, &parent)?;
-    Ok(Added {
-        newborn,
-        parent,
-        terminal,
-    })
+    let ours = ours.context("own end of the socket pair")?;
+    Ok((newborn, Channel(ours)))
 }
 
 /// Hears the child until it is ready; returns the terminal's master if it was sent here.
@@ -152,7 +184,7 @@ fn accompany(
 /// The steps of the child.
 fn added(
     request: &Request<'_>,
-    join: Namespaces,
+    (kinds, join): (Namespaces, Namespaces),
     cgroups: Option<&cgroup::Entry>,
     channel: &Channel,
 ) -> Result<(), Failure> {
@@ -184,14 +216,16 @@ fn added(
     } else {
         None
     };
-    process::setns(request.init, join).at(Step::Namespace, format!("{join:?}"))?;
+    if !join.is_empty() {
+        process::setns(request.init, join).at(Step::Namespace, format!("{join:?}"))?;
+    }
     if let Some(root) = &request.root {
         // A container that shares the host's mounts has its root to itself all the same.
         sys::fs::fchdir(root)
             .and_then(|()| process::chroot("."))
             .at(Step::Pivot, "its root")?;
     }
-    if join.contains(Namespaces::USER) {
+    if kinds.contains(Namespaces::USER) {
         become_root()?;
         process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
     }

@@ -15,7 +15,7 @@ use super::mounts::lock;
 use super::protocol::{At, Channel, Failure, Step, ToChild};
 use crate::check::{Source, Terms};
 use crate::idmap::Users;
-use crate::plan::Mount;
+use crate::plan::{Copier, Mount};
 
 /// The parent's own descriptors of such sources, in the order of the mounts.
 #[derive(Debug)]
@@ -101,6 +101,8 @@ impl Mapped {
             base: self.base,
             users: &self.users,
             locks: true,
+            // Whoever may map ids may copy mounts.
+            copier: Copier::Parent,
         };
         for (index, source) in self.sources {
             let copy = lock(source, &mounts[index], terms)?;

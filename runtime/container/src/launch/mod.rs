@@ -4,6 +4,7 @@
 //! Until the record is in place the child dies with its parent. What may be left when the parent is killed: the state
 //! directory with its intent, and the cgroups that the intent names; `delete --force` removes both.
 
+pub(crate) mod adopt;
 pub(crate) mod attach;
 mod born;
 mod cgroups;
@@ -17,6 +18,7 @@ pub(crate) mod enter;
 pub(crate) mod hooks;
 mod idmap;
 mod labels;
+mod late;
 mod listener;
 mod mounts;
 mod network;
@@ -39,11 +41,12 @@ use sys::pty::Size;
 
 use crate::check;
 use crate::notify::Notify;
-use crate::plan::Plan;
+use crate::plan::{Copier, Plan};
 use crate::resctrl::{self, Groups};
-use crate::state::{Identity, Intent, Record, Reservation, StateRoot, Status, map_text};
+use crate::state::{Identity, Intent, Record, Reservation, StateRoot, Status};
 use crate::timing::{Phase, Timing};
 use crate::{Bundle, ContainerId};
+use adopt::LentScore;
 use born::Cradle;
 pub(crate) use cgroups::CgroupGuard;
 use child::Inheritance;
@@ -83,14 +86,18 @@ pub enum When {
 enum Start {
     AtOnce,
     /// The fifo in the container's state directory, of which this is a read-only copy that is attached nowhere: no `..` leads out.
-    OnFifo(OwnedFd),
+    /// ([`Copier::Child`]: the directory itself, until the child has made the copy.)
+    OnFifo {
+        dir: OwnedFd,
+        path: PathBuf,
+    },
 }
 
 impl Start {
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::AtOnce => None,
-            Self::OnFifo(dir) => Some(dir.as_fd()),
+            Self::OnFifo { dir, .. } => Some(dir.as_fd()),
         }
     }
 }
@@ -143,14 +150,17 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
 
     let terms = check::Terms::of(plan, &opened.users);
     let mapped = idmap::Mapped::of(&plan.mounts, &opened.sources, terms)?;
+    let mut lent = lent_score(plan)?;
+    let mut warnings: Vec<String> = lent.warning.take().into_iter().collect();
     let (parent, newborn) = bear(&mut request, opened, &mut cgroup, &start)?;
+    drop(lent);
     timing.parent(Phase::Clone);
     if let Some(mapped) = mapped {
         let own = plan.namespaces.has(Namespaces::MOUNT);
         let namespace = own.then_some(&newborn.child()?.pidfd);
         mapped.send(&plan.mounts, namespace, &parent)?;
     }
-    adopt(plan, newborn.child()?, &parent)?;
+    warnings.extend(adopt::adopt(plan, newborn.child()?, &parent)?);
     let mut classes = ClassGuard::make(plan, newborn.child()?)?;
     timing.parent(Phase::Adopt);
     settle(&request, newborn.child()?, &parent, &mut cgroup)?;
@@ -180,7 +190,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
 
     reservation.keep();
     classes.keep = true;
-    let warnings = cgroup.keep();
+    warnings.extend(cgroup.keep());
     Ok(Created {
         child: newborn.keep()?,
         record,
@@ -209,6 +219,13 @@ fn prepare_notify(request: &Request<'_>) -> Result<Option<Notify>> {
     }
 }
 
+/// Takes the score that the child is to be born with, where its parent could not write it later.
+fn lent_score(plan: &Plan) -> Result<LentScore> {
+    let process = plan.process.as_ref();
+    let score = process.and_then(|process| process.oom_score_adj);
+    LentScore::take(score.filter(|_| plan.copier == Copier::Child)).context("config.json")
+}
+
 fn prepare_start(request: &Request<'_>, reservation: &Reservation) -> Result<Start> {
     if let Some(filter) = request
         .plan
@@ -222,16 +239,22 @@ fn prepare_start(request: &Request<'_>, reservation: &Reservation) -> Result<Sta
         When::AtOnce => Ok(Start::AtOnce),
         When::OnStart => {
             reservation.make_fifo()?;
-            Ok(Start::OnFifo(
-                window(&reservation.dir).context("state directory")?,
-            ))
+            let dir = match request.plan.copier {
+                Copier::Parent => window(&reservation.dir).context("state directory")?,
+                Copier::Child => reservation.dir.try_clone().context("state directory")?,
+            };
+            let path = request.root.container_dir(request.id);
+            Ok(Start::OnFifo { dir, path })
         }
     }
 }
 
 /// Copies the mount of the state directory, for a child that may be found by the container it becomes.
 fn window(dir: &OwnedFd) -> sys::Result<OwnedFd> {
-    let window = sys::mount::clone_tree(dir, "", Extent::One)?;
+    sealed_window(sys::mount::clone_tree(dir, "", Extent::One)?)
+}
+
+fn sealed_window(window: OwnedFd) -> sys::Result<OwnedFd> {
     let private = Some(Propagation::Private);
     sys::mount::set_attr(&window, Extent::One, Attr::RDONLY, Attr::empty(), private)?;
     Ok(window)
@@ -260,6 +283,8 @@ fn bear(
     let cradle = Cradle {
         new,
         joins: &joins,
+        user_first: plan.copier == Copier::Child,
+        one_way: plan.namespaces.one_way,
         cgroup: entry.as_ref().and_then(cgroup::Entry::door),
     };
     let state = state_of(request.plan);
@@ -306,42 +331,6 @@ pub(crate) fn state_of(plan: &Plan) -> crate::state::OciState {
         annotations: plan.annotations.clone(),
         owner: None,
     }
-}
-
-/// Gives the child what only its parent may write.
-fn adopt(plan: &Plan, child: &Child, parent: &Channel) -> Result<()> {
-    let write = |file: &str, text: &str, at: &str| {
-        let path = format!("/proc/{}/{file}", child.pid);
-        std::fs::write(&path, text).map_err(|error| {
-            anyhow::anyhow!(
-                "config.json: {at}: write {text:?} to {path}: {}",
-                crate::bundle::lower(&error)
-            )
-        })
-    };
-    if let Some(score) = plan
-        .process
-        .as_ref()
-        .and_then(|process| process.oom_score_adj)
-    {
-        write("oom_score_adj", &score.to_string(), "process.oomScoreAdj")?;
-    }
-    if plan.namespaces.new.contains(Namespaces::USER) {
-        write(
-            "gid_map",
-            &map_text(&plan.namespaces.gid_map),
-            "linux.gidMappings",
-        )?;
-        write(
-            "uid_map",
-            &map_text(&plan.namespaces.uid_map),
-            "linux.uidMappings",
-        )?;
-        parent
-            .tell_child(ToChild::Mapped)
-            .context("tell the container its maps")?;
-    }
-    Ok(())
 }
 
 /// Answers the child until it is ready; returns the terminal's master if it was sent here.
@@ -481,7 +470,10 @@ fn record(request: &Request<'_>, child: &Child, cgroup: &CgroupGuard) -> Result<
         request.plan,
         &request.bundle.spec,
         identity,
-        cgroup.cgroup.clone(),
+        cgroup
+            .cgroup
+            .clone()
+            .filter(|cgroup| !cgroup.dirs.is_empty()),
         created,
     ))
 }

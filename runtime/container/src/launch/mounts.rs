@@ -13,7 +13,7 @@ use super::protocol::Channel;
 use super::protocol::{At, Failure, Step, ToChild};
 use super::tree::{Tree, below};
 use crate::check::{self, Source, Terms};
-use crate::plan::{Mount, MountKind, Setting};
+use crate::plan::{Copier, Mount, MountKind, Setting};
 use crate::timing::Timing;
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -51,7 +51,9 @@ fn one(mount: &Mount, source: Source, tree: &Tree, terms: Terms<'_>) -> Result<(
         )),
         (MountKind::Fs { .. }, _) => file_system(mount, tree),
         (MountKind::Cgroup { .. }, _) => cgroup(mount, tree),
-        (MountKind::Cgroup2 { source }, _) => cgroup2(source, mount, tree),
+        (MountKind::Cgroup2 { source, instead }, _) => {
+            cgroup2((source, instead.as_deref()), mount, tree)
+        }
         (MountKind::Remount, _) => {
             let target = tree
                 .open(&mount.target, Inside::Root)
@@ -274,7 +276,7 @@ fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
     place(&top, &target, mount)?;
     for hierarchy in hierarchies {
         let object = || format!("cgroup {} ({})", hierarchy.source.display(), mount.at);
-        let own = cgroup_copy(&hierarchy.source, mount)?;
+        let own = cgroup_copy((&hierarchy.source, hierarchy.instead.as_deref()), mount)?;
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let place = fs::openat(&top, hierarchy.name.as_str(), flags, Mode::empty())
             .at(Step::Mount, object())?;
@@ -283,7 +285,7 @@ fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-fn cgroup2(source: &Path, mount: &Mount, tree: &Tree) -> Result<()> {
+fn cgroup2(source: (&Path, Option<&Path>), mount: &Mount, tree: &Tree) -> Result<()> {
     let target = tree
         .directory(&mount.target, Inside::Root)
         .at(Step::Mount, destination(mount))?;
@@ -292,19 +294,30 @@ fn cgroup2(source: &Path, mount: &Mount, tree: &Tree) -> Result<()> {
 }
 
 /// Copies the mount of a cgroup's directory, which is there only now: it shows what a mount of the hierarchy inside the cgroup
-/// namespace would show.
-fn cgroup_copy(source: &Path, mount: &Mount) -> Result<OwnedFd> {
+/// namespace would show. Where it could not be made, the one that stands in for it is read-only: it is not the container's.
+fn cgroup_copy((source, instead): (&Path, Option<&Path>), mount: &Mount) -> Result<OwnedFd> {
     let object = || format!("cgroup {} ({})", source.display(), mount.at);
-    let own = clone_path(source, Extent::One).at(Step::Mount, object())?;
+    let (own, keep) = match (clone_path(source, Extent::One), instead) {
+        (Err(Errno::ENOENT), Some(instead)) => (clone_path(instead, Extent::One), Attr::RDONLY),
+        (own, _) => (own, Attr::empty()),
+    };
+    let own = own.at(Step::Mount, object())?;
     let private = Some(Propagation::Private);
-    set_attr(&own, Extent::One, mount.set, mount.clear, private).at(Step::Mount, object())?;
+    set_attr(
+        &own,
+        Extent::One,
+        mount.set | keep,
+        mount.clear - keep,
+        private,
+    )
+    .at(Step::Mount, object())?;
     Ok(own)
 }
 
 /// Copies a source once more, at its turn: mountinfo is sorted by ids that the kernel counts up, and its readers take that for the
 /// order of the mounts. Where there is a user namespace it was copied before, see [`locked`].
 fn in_order(checked: OwnedFd, mount: &Mount, terms: Terms<'_>) -> OwnedFd {
-    if terms.locks {
+    if terms.copies_late() {
         return checked;
     }
     copy_again(&checked, mount, terms).unwrap_or(checked)
@@ -358,6 +371,23 @@ pub(super) fn lock(checked: OwnedFd, mount: &Mount, terms: Terms<'_>) -> Result<
         Ok(copy) => return Ok(copy),
         Err(errno) => errno,
     };
+    if terms.copier == Copier::Child {
+        let one = matches!(
+            &mount.kind,
+            MountKind::Bind {
+                extent: Extent::One,
+                ..
+            }
+        );
+        let why = match errno {
+            // open_tree(2) says no more.
+            Errno::EINVAL if one => {
+                ": something is mounted below it, which a user namespace must not uncover; use rbind"
+            }
+            _ => "",
+        };
+        return Err(errno).at(Step::Mount, source() + why);
+    }
     // The path cannot be reached from here: the first copy serves, if the host's mount has nothing that would have to be locked.
     let kept = [
         (fs::FsFlags::ST_RDONLY, Attr::RDONLY),

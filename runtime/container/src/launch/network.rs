@@ -2,7 +2,7 @@
 //!
 //! A network namespace takes the kernel longer than all others together, and nothing before the first mount that shows the network looks at it. So it is
 //! the parent that makes it, at the same time on another processor, and hands it over. It belongs to the user namespace in
-//! which it is made: where the container has one of its own, it is made by the clone like the others.
+//! which it is made: where the container has one of its own, it is made by the clone like the others; likewise where we could not come back.
 
 use std::os::fd::OwnedFd;
 
@@ -19,7 +19,7 @@ const INDIFFERENT: [&str; 4] = ["proc", "tmpfs", "devpts", "mqueue"];
 
 /// Tells whether the parent makes the network namespace.
 pub(super) fn is_apart(plan: &NamespacePlan) -> bool {
-    plan.new.contains(Namespaces::NETWORK) && !plan.has_user()
+    plan.new.contains(Namespaces::NETWORK) && !plan.has_user() && !plan.one_way
 }
 
 /// Makes the namespace, if it is ours to make, with `lo` up, and hands it to the child; this process comes back to its own.

@@ -1,7 +1,7 @@
 //! The last steps before the payload: limits, ids, capabilities, filter.
 
 use sys::Errno;
-use sys::capability::{self, SYS_ADMIN, Sets};
+use sys::capability::{self, SETGID, SYS_ADMIN, Sets};
 use sys::fs::{self, Gid, Mode, Uid};
 use sys::process;
 
@@ -94,13 +94,33 @@ fn own_streams(uid: u32) -> Result<()> {
 
 fn ids(process: &Process) -> Result<()> {
     let user = &process.user;
-    let groups: Vec<_> = user.groups.iter().copied().map(Gid::from_raw).collect();
-    process::setgroups(&groups).at(Step::User, format!("groups {:?}", user.groups))?;
+    groups(&user.groups)?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     process::setresgid(gid, gid, gid).at(Step::User, format!("gid {gid}"))?;
     process::setresuid(uid, uid, uid).at(Step::User, format!("uid {uid}"))?;
     sys::fs::umask(Mode::from_bits_truncate(user.umask.unwrap_or(0o022)));
     Ok(())
+}
+
+/// Takes the payload's groups instead of the caller's.
+fn groups(wanted: &[u32]) -> Result<()> {
+    let groups: Vec<_> = wanted.iter().copied().map(Gid::from_raw).collect();
+    match process::setgroups(&groups) {
+        // Denied for good in a namespace whose maps an ordinary user has written alone (user_namespaces(7)): the caller's groups stay.
+        Err(Errno::EPERM) if wanted.is_empty() && may_set_groups() => Ok(()),
+        Err(Errno::EPERM) if may_set_groups() => Err(Failure::new(
+            Step::User,
+            format!(
+                "groups {wanted:?}: cannot set any additional groups in this user namespace, in which setgroups is denied"
+            ),
+        )),
+        other => other.at(Step::User, format!("groups {wanted:?}")),
+    }
+}
+
+/// Whether it is not for want of the capability that groups cannot be set.
+fn may_set_groups() -> bool {
+    capability::get().is_ok_and(|held| held.effective & 1 << SETGID != 0)
 }
 
 fn ambient(wanted: CapabilitySets) -> Result<()> {

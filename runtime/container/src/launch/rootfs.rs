@@ -88,7 +88,9 @@ pub(super) fn private_proc() -> sys::Result<OwnedFd> {
     // then, which the container cannot touch either: this is called before the root changes.
     let proc =
         NewFs::open("proc").and_then(|new| new.mount(Attr::NOSUID | Attr::NODEV | Attr::NOEXEC));
-    let proc = proc.or_else(|_| clone_tree(AT_FDCWD, "/proc", Extent::One))?;
+    let proc = proc.or_else(|_| clone_tree(AT_FDCWD, "/proc", Extent::One));
+    // An ordinary user who enters a container has a say over no mount namespace but the container's; this is still our own's.
+    let proc = proc.or_else(|_| fs::open_path("/proc"))?;
     if fs::fstatfs(&proc)?.filesystem_type() == fs::PROC_SUPER_MAGIC {
         Ok(proc)
     } else {

@@ -4,7 +4,7 @@ use oci_spec::runtime::Spec;
 use serde::Serialize;
 use sys::process::Namespaces;
 
-use super::{Lack, NamespacePlan, Refusal};
+use super::{Copier, Lack, NamespacePlan, Refusal};
 use crate::Host;
 
 const AT: &str = "linux.timeOffsets";
@@ -61,6 +61,10 @@ pub(super) fn plan(
     offsets.sort_by(|a, b| a.clock.cmp(&b.clock));
     if !offsets.is_empty() {
         settable(namespaces)?;
+        if host.copier() == Copier::Child && !namespaces.new.contains(Namespaces::PID) {
+            let why = "an ordinary user sets clocks through files of the container's process that nobody else may see; add {\"type\": \"pid\"} to linux.namespaces";
+            return Err(Refusal::new(AT, why));
+        }
         if !namespaces.has_user() && host.capabilities & 1 << sys::capability::SYS_TIME == 0 {
             lacks.push(Lack {
                 at: AT.into(),

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::Refusal;
 use super::mounts::{Mount, MountKind};
-use super::namespaces::NamespacePlan;
 use super::root::clean;
 use crate::Host;
 
@@ -72,12 +71,8 @@ const DEFAULT: [(&str, u64, u64); 6] = [
     ("tty", 5, 0),
 ];
 
-pub(super) fn plan(
-    spec: &Spec,
-    namespaces: &NamespacePlan,
-    dev: Dev,
-) -> Result<Vec<Device>, Refusal> {
-    let bind = namespaces.has_user();
+/// Plans the nodes; with `bind` they are the host's own.
+pub(super) fn plan(spec: &Spec, bind: bool, dev: Dev) -> Result<Vec<Device>, Refusal> {
     let mut plan = Vec::new();
     let given = spec
         .linux()

@@ -8,6 +8,7 @@ mod capabilities;
 mod clocks;
 mod devices;
 mod hooks;
+mod ids;
 mod labels;
 mod mounts;
 mod namespaces;
@@ -25,16 +26,19 @@ mod unsupported;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::Spec;
 use serde::Serialize;
+use sys::mount::Attr;
 use sys::process::Namespaces;
 
 pub use capabilities::CapabilitySets;
 pub use clocks::TimeOffset;
 pub use devices::{Device, DeviceKind, Link};
 pub use hooks::{Hook, Hooks};
+pub use ids::{IdMap, Writer};
 pub use mounts::{Idmap, Mapping, Mount, MountKind, Setting, Symlinks};
 pub(crate) use mounts::{Ids, Label, Surroundings, list as plan_mounts, target as mount_target};
-pub use namespaces::{IdMap, Join, NamespacePlan};
+pub use namespaces::{Join, NamespacePlan};
 pub use numbers::Numbers;
 pub use process::{Base, Process, Rlimit, Terminal, User};
 pub use refusal::{Lack, Refusal};
@@ -63,8 +67,21 @@ pub struct Options {
     pub no_cgroup: bool,
     /// The systemd that makes the container's unit; none where cgroups are made directly.
     pub systemd: Option<cgroup::Systemd>,
+    /// Do without what takes privileges on the host, if it was not asked for by name; without an answer, as our privileges are.
+    pub rootless: Option<bool>,
     /// The directory with the notify socket that is shown to the payload at `/run/notify`.
     pub notify_dir: Option<PathBuf>,
+}
+
+/// Who copies the mounts of the host that the container uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Copier {
+    /// Its creator, before anything is made.
+    #[default]
+    Parent,
+    /// Its first process, in its own mount namespace: the creator has no say over its own. It takes only what the creator has looked at.
+    Child,
 }
 
 /// Everything that will be done for one container, in the order in which it is done.
@@ -95,6 +112,9 @@ pub struct Plan {
     pub process: Option<Process>,
     pub new_keyring: bool,
     pub preserve_fds: u32,
+    pub copier: Copier,
+    /// Whether what only the host's root could have is passed over, with a warning, where the configuration does not insist on it.
+    pub rootless: bool,
     /// What this host cannot do; a plan with an entry is shown but not carried out.
     pub lacks: Vec<Lack>,
     /// What is passed over, for the binary to print.
@@ -116,9 +136,13 @@ impl Plan {
         let mut warnings = Vec::new();
         let mut lacks = Vec::new();
 
-        let namespaces = namespaces::plan(spec, host, &mut lacks)?;
+        let namespaces = namespaces::plan(spec, host, &mut lacks, &mut warnings)?;
         let time_offsets = clocks::plan(spec, &namespaces, host, &mut lacks)?;
-        let cgroup = cgroup_plan(id, bundle, host, options)?;
+        let rootless = options.rootless.unwrap_or_else(|| host.is_rootless());
+        let mut cgroup = cgroup_plan(id, bundle, host, options)?;
+        if let Some(cgroup) = &mut cgroup {
+            cgroup.lenient = rootless;
+        }
         let rdt = spec
             .linux()
             .as_ref()
@@ -128,7 +152,7 @@ impl Plan {
         let linux = spec.linux().as_ref();
         let label = linux.and_then(|linux| linux.mount_label().as_deref());
         let label = Label::of(host.selinux, label, spec.annotations().as_ref())?;
-        let ids = namespaces::ids_of(spec)?;
+        let ids = ids::of(spec, &namespaces)?;
         let around = Surroundings {
             dir: &bundle.dir,
             host,
@@ -140,9 +164,12 @@ impl Plan {
                 uid: &ids[0],
                 gid: &ids[1],
             },
-            cgroup_namespace: namespaces.has(Namespaces::CGROUP),
+            own: namespaces.own(),
         };
         let mounts = mounts::plan(bundle, &around, options, &mut warnings)?;
+        if let Some(cgroup) = &mut cgroup {
+            cgroup.owner = owner(cgroup, spec, &namespaces, &mounts);
+        }
         let dev = devices::Dev::of(&mounts);
         let process = match spec.process() {
             Some(process) => {
@@ -159,6 +186,9 @@ impl Plan {
             }
             None => None,
         };
+        if let Some(process) = &process {
+            ids::refuse_unmapped(&namespaces, &process.user)?;
+        }
         Ok(Self {
             id: id.to_string(),
             bundle: bundle.dir.clone(),
@@ -176,7 +206,7 @@ impl Plan {
                 &namespaces,
             )?,
             root: root::plan(bundle, options)?,
-            devices: devices::plan(spec, &namespaces, dev)?,
+            devices: devices::plan(spec, namespaces.has_user() || host.user_namespace, dev)?,
             links: devices::links(host, dev),
             sysctl: sysctl::plan(spec, &namespaces)?,
             read_only_paths: root::paths(spec, root::List::ReadOnly)?,
@@ -185,6 +215,8 @@ impl Plan {
             process,
             new_keyring: !options.no_new_keyring,
             preserve_fds: options.preserve_fds,
+            copier: host.copier(),
+            rootless,
             namespaces,
             time_offsets,
             cgroup,
@@ -206,6 +238,32 @@ impl Plan {
         self.lacks
             .first()
             .map_or(Ok(()), |lack| Err(Refusal::new(&lack.at, &lack.why)))
+    }
+}
+
+/// Returns who is to own the container's cgroup, as the specification has it ("Cgroup ownership"): its process's user, where that one
+/// could use it, in a cgroup namespace of its own that a writable mount shows.
+fn owner(
+    cgroup: &cgroup::Plan,
+    spec: &Spec,
+    namespaces: &NamespacePlan,
+    mounts: &[Mount],
+) -> Option<u32> {
+    let shows = |mount: &Mount| {
+        mount.target == Path::new("/sys/fs/cgroup")
+            && matches!(mount.kind, MountKind::Cgroup2 { .. })
+            && !mount.set.contains(Attr::RDONLY)
+    };
+    let usable = namespaces.new.contains(Namespaces::CGROUP) && mounts.iter().any(shows);
+    if !usable || !cgroup.dirs.iter().any(cgroup::Dir::is_unified) {
+        return None;
+    }
+    let user = spec.process().as_ref().map_or(0, |it| it.user().uid());
+    if namespaces.new.contains(Namespaces::USER) {
+        ids::on_host(&namespaces.uid_map, user)
+    } else {
+        // A joined user namespace has its maps already, and only it knows them.
+        Some(user).filter(|user| *user != 0 && !namespaces.has_user())
     }
 }
 

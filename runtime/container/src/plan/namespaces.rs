@@ -1,11 +1,13 @@
-//! Namespaces that are made, namespaces that are joined, and the id maps of a user namespace.
+//! Namespaces that are made and namespaces that are joined.
 
 use std::path::PathBuf;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use serde::{Serialize, Serializer};
+use sys::capability::{SETGID, SETUID, SYS_ADMIN};
 use sys::process::Namespaces;
 
+use super::ids::{IdMap, Writer, id_map, writer};
 use super::{Lack, Refusal};
 use crate::Host;
 
@@ -17,6 +19,10 @@ pub struct NamespacePlan {
     pub join: Vec<Join>,
     pub uid_map: Vec<IdMap>,
     pub gid_map: Vec<IdMap>,
+    pub uid_writer: Writer,
+    pub gid_writer: Writer,
+    /// Whether we could not come back to our own network or pid namespace from another: in a user namespace they may be the host's.
+    pub one_way: bool,
 }
 
 /// A namespace that exists and is entered.
@@ -27,14 +33,6 @@ pub struct Join {
     pub path: PathBuf,
     /// The JSON path.
     pub at: String,
-}
-
-/// One line of `/proc/PID/uid_map`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct IdMap {
-    pub container: u32,
-    pub host: u32,
-    pub size: u32,
 }
 
 impl NamespacePlan {
@@ -52,6 +50,13 @@ impl NamespacePlan {
     #[must_use]
     pub fn has_user(&self) -> bool {
         self.has(Namespaces::USER)
+    }
+
+    /// Whether the owner of the container's process writes its maps, who may do so only while that process can be looked into.
+    #[must_use]
+    pub(crate) fn is_mapped_by_its_owner(&self) -> bool {
+        self.new.contains(Namespaces::USER)
+            && [self.uid_writer, self.gid_writer] != [Writer::Ours; 2]
     }
 
     #[must_use]
@@ -81,8 +86,12 @@ pub(super) fn plan(
     spec: &Spec,
     host: &Host,
     lacks: &mut Vec<Lack>,
+    warnings: &mut Vec<String>,
 ) -> Result<NamespacePlan, Refusal> {
-    let mut plan = NamespacePlan::default();
+    let mut plan = NamespacePlan {
+        one_way: host.user_namespace,
+        ..NamespacePlan::default()
+    };
     let linux = spec.linux().as_ref();
     for (index, namespace) in linux
         .and_then(|linux| linux.namespaces().as_ref())
@@ -121,79 +130,60 @@ pub(super) fn plan(
             _ => plan.new |= kind,
         }
     }
+    if host.holds(SYS_ADMIN) {
+        map(&mut plan, linux)?;
+    } else {
+        for_ordinary_user(&mut plan, linux, host, warnings)?;
+    }
+    plan.uid_writer = writer(&plan.uid_map, host.holds(SETUID), host.uid);
+    plan.gid_writer = writer(&plan.gid_map, host.holds(SETGID), host.gid);
+    Ok(plan)
+}
+
+/// Completes what only an ordinary user needs: everything else begins with a user namespace and mounts of one's own.
+fn for_ordinary_user(
+    plan: &mut NamespacePlan,
+    linux: Option<&Linux>,
+    host: &Host,
+    warnings: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    if !plan.has(Namespaces::MOUNT) {
+        return Err(Refusal::new(
+            "linux.namespaces",
+            "an ordinary user cannot change the host's mounts; add {\"type\": \"mount\"}",
+        ));
+    }
+    map(plan, linux)?;
+    if plan.has_user() {
+        return Ok(());
+    }
+    let own = |host| IdMap {
+        container: 0,
+        host,
+        size: 1,
+    };
+    plan.new |= Namespaces::USER;
+    plan.uid_map = vec![own(host.uid)];
+    plan.gid_map = vec![own(host.gid)];
+    warnings.push(format!(
+        "linux.namespaces: an ordinary user needs a user namespace; one is made, in which 0 is user {} and group {}",
+        host.uid, host.gid
+    ));
+    Ok(())
+}
+
+fn map(plan: &mut NamespacePlan, linux: Option<&Linux>) -> Result<(), Refusal> {
     plan.uid_map = id_map(
         linux.and_then(|l| l.uid_mappings().as_ref()),
         "linux.uidMappings",
-        &plan,
+        plan,
     )?;
     plan.gid_map = id_map(
         linux.and_then(|l| l.gid_mappings().as_ref()),
         "linux.gidMappings",
-        &plan,
+        plan,
     )?;
-    Ok(plan)
-}
-
-fn id_map(
-    maps: Option<&Vec<LinuxIdMapping>>,
-    at: &str,
-    plan: &NamespacePlan,
-) -> Result<Vec<IdMap>, Refusal> {
-    let empty = Vec::new();
-    let maps = maps.unwrap_or(&empty);
-    let new_user = plan.new.contains(Namespaces::USER);
-    match (maps.is_empty(), new_user) {
-        (true, true) => {
-            return Err(Refusal::new(
-                at,
-                "a new user namespace needs at least one range",
-            ));
-        }
-        // Engines that join a pod's user namespace send its maps along; the namespace has them already.
-        (false, false) if plan.has_user() => return Ok(Vec::new()),
-        (false, false) => {
-            return Err(Refusal::new(
-                at,
-                "id ranges without a user namespace; add {\"type\": \"user\"}",
-            ));
-        }
-        _ => {}
-    }
-    ranges(Some(maps), at)
-}
-
-/// Returns the maps of the configuration; where a user namespace is joined they are not applied, but said to be its own.
-pub(super) fn ids_of(spec: &Spec) -> Result<[Vec<IdMap>; 2], Refusal> {
-    let linux = spec.linux().as_ref();
-    Ok([
-        ranges(
-            linux.and_then(|linux| linux.uid_mappings().as_ref()),
-            "linux.uidMappings",
-        )?,
-        ranges(
-            linux.and_then(|linux| linux.gid_mappings().as_ref()),
-            "linux.gidMappings",
-        )?,
-    ])
-}
-
-/// Parses ranges of ids.
-pub(super) fn ranges(maps: Option<&Vec<LinuxIdMapping>>, at: &str) -> Result<Vec<IdMap>, Refusal> {
-    let map = |(index, map): (usize, &LinuxIdMapping)| {
-        let (container, host, size) = (map.container_id(), map.host_id(), map.size());
-        if size == 0 || container.checked_add(size).is_none() || host.checked_add(size).is_none() {
-            return Err(Refusal::new(
-                format!("{at}[{index}]"),
-                format!("{size} ids from {container} and {host} are no range of ids"),
-            ));
-        }
-        Ok(IdMap {
-            container,
-            host,
-            size,
-        })
-    };
-    maps.into_iter().flatten().enumerate().map(map).collect()
+    Ok(())
 }
 
 /// Checks a name that belongs to the UTS namespace.

@@ -144,7 +144,7 @@ fn mounts(out: &mut String, plan: &Plan) -> std::fmt::Result {
             MountKind::Cgroup { hierarchies, .. } => {
                 format!("cgroup in {} hierarchies", hierarchies.len())
             }
-            MountKind::Cgroup2 { source } => format!("cgroup2 {}", source.display()),
+            MountKind::Cgroup2 { source, .. } => format!("cgroup2 {}", source.display()),
             MountKind::Remount => "other attributes".to_string(),
         };
         let mut flags: Vec<_> = mount

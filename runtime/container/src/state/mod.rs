@@ -1,7 +1,7 @@
 //! What is kept of a container between commands.
 //!
 //! ```text
-//! ROOT/                    0700; /run/orlop
+//! ROOT/                    0700, the caller's own; /run/orlop, or for an ordinary user orlop in $XDG_RUNTIME_DIR, then 01700
 //!   ID/                    0711; made first, removed last
 //!     intent.json          written before anything else is made: whose creation it is and where its cgroups will be
 //!     exec.fifo            0622; there until the container is started
@@ -20,6 +20,7 @@ mod record;
 mod reservation;
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -43,10 +44,29 @@ const STATE: &str = "state.json";
 const INTENT: &str = "intent.json";
 const FILTER: &str = "seccomp.bpf";
 
+/// Refuses a state root that belongs to somebody else: whoever writes its records says which hooks run, and as whom.
+fn refuse_foreign(dir: &Path) -> Result<()> {
+    let own = sys::process::geteuid().as_raw();
+    match std::fs::metadata(dir) {
+        Ok(found) if found.uid() != own => bail!(
+            "state root {}: belongs to user {}, and we are user {own}; name one of your own by --root",
+            dir.display(),
+            found.uid()
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn is_denied(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::PermissionDenied
+}
+
 /// The directory that holds one directory per container.
 #[derive(Debug, Clone)]
 pub struct StateRoot {
     dir: PathBuf,
+    /// The permissions with which it is made.
+    mode: u32,
 }
 
 /// What is found under an id.
@@ -66,7 +86,17 @@ impl StateRoot {
         if dir == Path::new("/") {
             bail!("state root /: choose a directory of its own, such as /run/orlop");
         }
-        Ok(Self { dir })
+        refuse_foreign(&dir)?;
+        Ok(Self { dir, mode: 0o700 })
+    }
+
+    /// Names a state root in a user's runtime directory. Its sticky bit keeps it from being cleared as old (XDG Base Directory
+    /// Specification).
+    pub fn in_runtime_dir(dir: &Path) -> Result<Self> {
+        Ok(Self {
+            mode: 0o1700,
+            ..Self::new(dir)?
+        })
     }
 
     #[must_use]
@@ -81,10 +111,16 @@ impl StateRoot {
 
     /// Takes an id for a creation. The intent is on disk when this returns; dropping the reservation frees the id.
     pub fn reserve(&self, id: &ContainerId, intent: &Intent) -> Result<Reservation> {
-        std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), self.mode)
             .create(&self.dir)
             .map_err(|error| {
-                anyhow::anyhow!("state root {}: {}", self.dir.display(), lower(&error))
+                let hint = if is_denied(&error) {
+                    "; set XDG_RUNTIME_DIR, or name another by --root"
+                } else {
+                    ""
+                };
+                anyhow::anyhow!("state root {}: {}{hint}", self.dir.display(), lower(&error))
             })?;
         Reservation::take(self.container_dir(id), intent)
     }

@@ -1,9 +1,10 @@
 //! `kill`: signals.
 
 use anyhow::{Context, Result, bail};
-use sys::process::{Namespaces, Signal};
+use sys::process::{Namespaces, Pid, Signal};
 
 use super::open;
+use super::ps::{in_namespace_of, pid_namespace};
 use crate::state::{Record, StateRoot, Status};
 use crate::{ContainerId, text};
 
@@ -52,6 +53,8 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, all: bool) -> Resul
     let everybody = all || (signal == Signal::SIGKILL as i32 && !owns_pids(&record));
     if let (true, Some(cgroup)) = (everybody, &record.cgroup) {
         cgroup.kill_all(signal).context("signal all processes")?;
+    } else if all && status != Status::Stopped && owns_pids(&record) {
+        each(&record, signal)?;
     } else if status != Status::Stopped {
         let init = open(&record.process).with_context(|| id.to_string())?;
         match sys::process::pidfd_signal(&init, signal) {
@@ -66,6 +69,27 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, all: bool) -> Resul
             .as_ref()
             .map_or(Ok(()), cgroup::Cgroup::thaw)
             .context("thaw")?;
+    }
+    Ok(())
+}
+
+/// Signals the processes of a container that has no cgroup, one by one; what is born meanwhile is missed, but for SIGKILL, which ends
+/// all with the first.
+fn each(record: &Record, signal: i32) -> Result<()> {
+    let init = record.process.pid;
+    let namespace = pid_namespace(init).with_context(|| format!("read /proc/{init}/ns/pid"))?;
+    for pid in in_namespace_of(init)? {
+        let Ok(pidfd) = sys::process::pidfd_open(Pid::from_raw(pid)) else {
+            continue;
+        };
+        // After opening: the number may have become another process's.
+        if !pid_namespace(pid).is_ok_and(|found| found == namespace) {
+            continue;
+        }
+        match sys::process::pidfd_signal(&pidfd, signal) {
+            Ok(()) | Err(sys::Errno::ESRCH) => {}
+            other => other.with_context(|| format!("send signal {signal} to process {pid}"))?,
+        }
     }
     Ok(())
 }

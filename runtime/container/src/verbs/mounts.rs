@@ -13,7 +13,8 @@ use crate::check::{Terms, sources};
 use crate::idmap::Users;
 use crate::launch::attach::{self, Visit};
 use crate::plan::{
-    IdMap, Ids, Label, Mount, MountKind, Refusal, Surroundings, Symlinks, mount_target, plan_mounts,
+    Copier, IdMap, Ids, Label, Mount, MountKind, Refusal, Surroundings, Symlinks, mount_target,
+    plan_mounts,
 };
 use crate::state::{Record, StateRoot, Status};
 use crate::{ContainerId, Host, text};
@@ -46,7 +47,7 @@ pub fn add_mounts(
             uid: &uid,
             gid: &gid,
         },
-        cgroup_namespace: namespaces.contains(Namespaces::CGROUP),
+        own: namespaces,
     };
     let planned = plan_mounts(mounts, "mounts", &around, &mut warnings).map_err(refused)?;
     for (given, mount) in mounts.iter().zip(&planned) {
@@ -57,6 +58,7 @@ pub fn add_mounts(
         base: Propagation::Slave,
         users: &users,
         locks: own,
+        copier: Copier::Parent,
     };
     let sources = sources(&planned, terms).map_err(refused)?;
     let visit = Visit {

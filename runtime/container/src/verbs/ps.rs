@@ -1,10 +1,11 @@
 //! `ps`: the processes of a container.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::kill::owns_pids;
 use crate::state::{StateRoot, Status};
 use crate::{ContainerId, text};
 
@@ -16,10 +17,29 @@ pub fn processes(root: &StateRoot, id: &ContainerId) -> Result<Vec<i32>> {
     }
     let mut pids = match &record.cgroup {
         Some(cgroup) => cgroup.pids().context("list processes")?,
+        None if owns_pids(&record) => in_namespace_of(record.process.pid)?,
         None => vec![record.process.pid],
     };
     pids.sort_unstable();
     Ok(pids)
+}
+
+/// Returns the processes in the pid namespace of one: what a container without a cgroup is known by.
+pub(super) fn in_namespace_of(init: i32) -> Result<Vec<i32>> {
+    let own = pid_namespace(init).with_context(|| format!("read /proc/{init}/ns/pid"))?;
+    let entries = std::fs::read_dir("/proc").context("list /proc")?;
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // Whose namespace may not be read is somebody else's.
+    Ok(pids
+        .filter(|pid| pid_namespace(*pid).is_ok_and(|namespace| namespace == own))
+        .collect())
+}
+
+/// Tells one pid namespace from another.
+pub(super) fn pid_namespace(pid: i32) -> std::io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid"))
 }
 
 /// Returns ps(1)'s table with the given options, cut down to some processes.

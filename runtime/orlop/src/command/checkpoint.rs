@@ -7,7 +7,7 @@ use clap::{Args, Parser};
 use container::criu::{CgroupMode, Dump, NetworkLock, Options};
 use container::verbs::{self, Checkpoint};
 
-use super::create::absolute;
+use super::create::{absolute, refuse_ordinary_user};
 use super::{Done, Failure, on_container, with};
 use crate::global::Invocation;
 
@@ -142,6 +142,7 @@ fn page_server(text: &str) -> Result<(String, u16)> {
 
 pub(super) fn checkpoint(invocation: &Invocation) -> Result<Done, Failure> {
     with(invocation, |args: Line| {
+        refuse_ordinary_user("checkpoint")?;
         let checkpoint = Checkpoint {
             options: args.common.options()?,
             dump: Dump {

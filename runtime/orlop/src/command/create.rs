@@ -104,7 +104,6 @@ impl Prepared {
     ) -> Result<Self> {
         let [id] = exactly(&args.id)?;
         let id = ContainerId::parse(id)?;
-        refuse_ordinary_user()?;
         let (root, _) = invocation.root()?;
         let bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
         timings.timing.parent(Phase::Configuration);
@@ -119,6 +118,7 @@ impl Prepared {
             listen_fds,
             no_cgroup: invocation.no_cgroup(),
             systemd: invocation.systemd(),
+            rootless: invocation.rootless(),
             notify_dir: notify
                 .as_ref()
                 .map(|_| root.container_dir(&id).join(NOTIFY)),
@@ -185,9 +185,10 @@ impl Prepared {
     }
 }
 
-pub(super) fn refuse_ordinary_user() -> Result<()> {
+/// Refuses what takes privileges on the host whatever the container.
+pub(super) fn refuse_ordinary_user(verb: &str) -> Result<()> {
     if !sys::process::geteuid().is_root() {
-        bail!("running as an ordinary user is not supported by this version; run as root");
+        bail!("{verb}: not possible for an ordinary user; run as root");
     }
     Ok(())
 }

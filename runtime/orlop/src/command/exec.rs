@@ -8,9 +8,7 @@ use container::exec::{Changes, Exec, What, wants_terminal};
 use container::foreground::Foreground;
 use container::{ContainerId, bundle};
 
-use super::create::{
-    Terminal, absolute, check_descriptors, connect, console, refuse_ordinary_user,
-};
+use super::create::{Terminal, absolute, check_descriptors, connect, console};
 use super::{Done, Failure, at_least, with};
 use crate::global::Invocation;
 
@@ -77,7 +75,6 @@ pub(super) fn exec(invocation: &Invocation) -> Result<Done, Failure> {
     with(invocation, |line: Line| {
         at_least(&line.operands, 1)?;
         let id = ContainerId::parse(&line.operands[0])?;
-        refuse_ordinary_user()?;
         check_descriptors(0, line.preserve_fds)?;
         let (root, _) = invocation.root()?;
         let what = what(&line)?;

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Parser;
 use container::{ContainerId, bundle, verbs};
 
+use super::create::refuse_ordinary_user;
 use super::{Done, Failure, exactly, with};
 use crate::global::Invocation;
 
@@ -20,6 +21,7 @@ pub(super) fn mounts(invocation: &Invocation) -> Result<Done, Failure> {
     with(invocation, |line: Line| {
         let [verb, id, file] = exactly(&line.operands)?;
         let id = ContainerId::parse(id)?;
+        refuse_ordinary_user("mounts")?;
         let (root, _) = invocation.root()?;
         let read = || bundle::load_mounts(Path::new(file));
         let warnings = match verb.as_str() {

@@ -31,6 +31,7 @@ pub(super) fn plan(invocation: &Invocation) -> Result<Done, Failure> {
         let options = Options {
             no_cgroup: invocation.no_cgroup(),
             systemd: invocation.systemd(),
+            rootless: invocation.rootless(),
             ..Options::default()
         };
         let plan = Plan::new(

@@ -52,7 +52,7 @@ pub(super) fn restore(invocation: &Invocation) -> Result<Done, Failure> {
     with(invocation, |args: Line| {
         let [id] = exactly(&args.id)?;
         let id = ContainerId::parse(id)?;
-        refuse_ordinary_user()?;
+        refuse_ordinary_user("restore")?;
         if invocation.systemd().is_some() {
             // A scope is made around a process; criu makes its processes in cgroups that are there.
             bail!("--systemd-cgroup: not supported here; use --cgroup-manager cgroupfs");

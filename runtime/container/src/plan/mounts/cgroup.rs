@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sys::process::Namespaces;
+
 use super::{Hierarchy, MountKind, Setting, Surroundings};
 use crate::Host;
 use crate::plan::devices::Link;
@@ -11,17 +13,20 @@ fn own_cgroups(
     host: &Host,
     cgroup: Option<&::cgroup::Plan>,
 ) -> (Vec<Hierarchy>, Option<Hierarchy>) {
-    let named = |mount: &Path, source: PathBuf| {
+    let named = |mount: &Path, source: PathBuf, instead| {
         let name = mount
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        Hierarchy { name, source }
+        Hierarchy {
+            name,
+            source,
+            instead,
+        }
     };
-    let own = |hierarchy: &::cgroup::Hierarchy| {
-        named(&hierarchy.mount, hierarchy.mount.join(&hierarchy.own))
-    };
+    let callers = |hierarchy: &::cgroup::Hierarchy| hierarchy.mount.join(&hierarchy.own);
+    let own = |hierarchy: &::cgroup::Hierarchy| named(&hierarchy.mount, callers(hierarchy), None);
     let Some(plan) = cgroup else {
         return (
             host.cgroups.v1.iter().map(own).collect(),
@@ -29,21 +34,26 @@ fn own_cgroups(
         );
     };
     let (unified, v1): (Vec<_>, Vec<_>) = plan.dirs.iter().partition(|dir| dir.is_unified());
-    let view = |dir: &&::cgroup::Dir| named(&dir.mount, dir.path.clone());
+    let view = |dir: &&::cgroup::Dir| {
+        let mut all = host.cgroups.v1.iter().chain(&host.cgroups.unified);
+        let hierarchy = all.find(|hierarchy| hierarchy.name == dir.hierarchy);
+        let instead = hierarchy.filter(|_| plan.lenient).map(callers);
+        named(&dir.mount, dir.path.clone(), instead)
+    };
     (v1.iter().map(view).collect(), unified.first().map(view))
 }
 
-/// Returns the directory of the cgroup v2 hierarchy that a mount of it shows.
-pub(super) fn cgroup2(around: &Surroundings<'_>) -> Option<PathBuf> {
-    if around.cgroup_namespace {
+/// Returns what a mount of the cgroup v2 hierarchy shows.
+pub(super) fn cgroup2(around: &Surroundings<'_>) -> Option<MountKind> {
+    let (source, instead) = if around.own.contains(Namespaces::CGROUP) {
         // The same view as a mount made inside a cgroup namespace, and one call instead of four.
-        let own = own_cgroups(around.host, around.cgroup).1;
-        own.map(|hierarchy| hierarchy.source)
+        let own = own_cgroups(around.host, around.cgroup).1?;
+        (own.source, own.instead)
     } else {
         // Its processes see the host's paths in /proc, so they are shown the hierarchy in which these lead somewhere.
-        let unified = around.host.cgroups.unified.as_ref();
-        unified.map(|unified| unified.mount.clone())
-    }
+        (around.host.cgroups.unified.as_ref()?.mount.clone(), None)
+    };
+    Some(MountKind::Cgroup2 { source, instead })
 }
 
 pub(super) fn cgroup_tree(

@@ -6,7 +6,7 @@ use sys::mount::Extent;
 
 use super::extent_name;
 use crate::plan::Refusal;
-use crate::plan::namespaces::{IdMap, ranges};
+use crate::plan::ids::{IdMap, ranges};
 
 /// How the owners of a mount's files are changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,12 +5,14 @@ mod idmap;
 mod label;
 mod options;
 mod proc;
+mod rootless;
 
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
 use serde::{Serialize, Serializer};
 use sys::mount::{Attr, Extent, Propagation};
+use sys::process::Namespaces;
 
 use self::cgroup::{cgroup_tree, cgroup2};
 pub(crate) use self::idmap::Ids;
@@ -75,7 +77,12 @@ pub enum MountKind {
         settings: Vec<Setting>,
     },
     /// A part of the host's cgroup hierarchy of version 2.
-    Cgroup2 { source: PathBuf },
+    Cgroup2 {
+        source: PathBuf,
+        /// Shown read-only where `source` could not be made: the cgroup that the container shares with its creator.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instead: Option<PathBuf>,
+    },
     /// Other attributes for a mount that is there.
     Remount,
 }
@@ -105,6 +112,9 @@ pub struct Hierarchy {
     pub name: String,
     /// Where it is on the host.
     pub source: PathBuf,
+    /// Shown read-only where `source` could not be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<PathBuf>,
 }
 
 fn attr_names<S: Serializer>(attr: &Attr, serializer: S) -> Result<S::Ok, S::Error> {
@@ -129,8 +139,15 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) cgroup: Option<&'a ::cgroup::Plan>,
     pub(crate) label: &'a Label,
     pub(crate) ids: Ids<'a>,
-    /// Whether the container has a cgroup namespace of its own.
-    pub(crate) cgroup_namespace: bool,
+    /// The kinds of namespaces in which the container differs from the host.
+    pub(crate) own: Namespaces,
+}
+
+impl Surroundings<'_> {
+    /// Whether the container's root is not the host's.
+    fn is_mapped(&self) -> bool {
+        self.ids.own || self.host.user_namespace
+    }
 }
 
 /// Plans a list of mounts; `at` is the JSON path of the list.
@@ -187,21 +204,13 @@ fn one(
     }
     around.label.apply(fstype, &mut parsed, at, warnings);
     let idmap = idmap::plan(mount, parsed.idmap.take(), around.ids, at)?;
+    rootless::refuse_idmap(idmap.as_ref(), around)?;
+    rootless::drop_unmapped(fstype, &mut parsed.settings, around, at, warnings);
+    let stand_in = rootless::stand_in(fstype, &mut parsed, around, at, warnings);
     let kind = if parsed.remount {
         MountKind::Remount
     } else if let Some(extent) = parsed.bind {
-        if !parsed.settings.is_empty() {
-            let names: Vec<_> = parsed.settings.iter().map(|s| s.key.as_str()).collect();
-            let names = names.join(", ");
-            warnings.push(format!(
-                "{at}.options: a bind mount takes no data; ignored: {names}"
-            ));
-        }
-        MountKind::Bind {
-            source: around.dir.join(bind_source(mount, at)?),
-            extent,
-            symlinks: parsed.symlinks.unwrap_or(Symlinks::Follow),
-        }
+        bind(mount, (extent, stand_in), &mut parsed, at, around, warnings)?
     } else {
         // Nothing lies below it yet.
         parsed.one = parsed.one.then(std::mem::take(&mut parsed.tree));
@@ -220,7 +229,7 @@ fn one(
         ));
     }
     let of_cgroups = matches!(kind, MountKind::Cgroup { .. } | MountKind::Cgroup2 { .. });
-    let bare = of_cgroups && around.ids.own && !around.cgroup_namespace;
+    let bare = of_cgroups && around.is_mapped() && !around.own.contains(Namespaces::CGROUP);
     Ok(Mount {
         target,
         kind,
@@ -233,6 +242,37 @@ fn one(
         propagation: parsed.propagation,
         target_nofollow: parsed.target_nofollow,
         at: at.to_string(),
+    })
+}
+
+/// Plans a bind mount of a path, or of what stands in for a file system.
+fn bind(
+    mount: &oci::Mount,
+    (extent, stand_in): (Extent, Option<&str>),
+    parsed: &mut Parsed,
+    at: &str,
+    around: &Surroundings<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<MountKind, Refusal> {
+    if !parsed.settings.is_empty() {
+        let names: Vec<_> = parsed.settings.iter().map(|s| s.key.as_str()).collect();
+        let names = names.join(", ");
+        warnings.push(format!(
+            "{at}.options: a bind mount takes no data; ignored: {names}"
+        ));
+    }
+    let source = match stand_in {
+        Some(path) => path.into(),
+        None => around.dir.join(bind_source(mount, at)?),
+    };
+    if around.is_mapped() && extent == Extent::Tree && clean(&source).starts_with("/sys") {
+        // CVE-2023-25809, by another way: the cgroups below belong to the user who runs this.
+        parsed.tree.set |= parsed.one.set & Attr::RDONLY;
+    }
+    Ok(MountKind::Bind {
+        source,
+        extent,
+        symlinks: parsed.symlinks.unwrap_or(Symlinks::Follow),
     })
 }
 
@@ -282,7 +322,7 @@ fn file_system(
             Ok(cgroup_tree(host, cgroup, &around.label.setting))
         }
         "cgroup" | "cgroup2" => match cgroup2(around) {
-            Some(source) => Ok(MountKind::Cgroup2 { source }),
+            Some(kind) => Ok(kind),
             None => Err(Refusal::new(
                 format!("{at}.type"),
                 "this host has no cgroup2 hierarchy mounted",
