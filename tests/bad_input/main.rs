@@ -1,5 +1,6 @@
 //! Bad inputs: each is one line that names the JSON path or the object, the right exit code, and a host as before.
 
+mod annotations;
 mod config;
 mod host;
 mod kernel;

@@ -1,5 +1,6 @@
 //! What each field of config.json does, as a container and its host see it.
 
+mod annotations;
 mod cgroup;
 mod device_rules;
 mod idmap;

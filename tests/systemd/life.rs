@@ -1,7 +1,9 @@
 //! From the creation of a unit to its end.
 
-use crate::{creation, directory, orlop_by_systemd, property, runs, sleeper, systemctl, unit};
-use orlop_tests::{Env, Must, soon, sys};
+use crate::{
+    creation, directory, is_v2, orlop_by_systemd, property, runs, sleeper, systemctl, unit,
+};
+use orlop_tests::{Env, Must, skip, soon, sys};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -134,6 +136,42 @@ fn a_subgroup_holds_the_container_below_its_scope() {
     assert!(joined.stdout().contains("/inner"), "{joined}");
     env.orlop(&["delete", "--force", &id]).run().ok();
     assert_eq!(property(&env, &unit(&id), "LoadState"), "not-found");
+}
+
+#[test]
+fn a_delegated_cgroup_lies_below_the_unit_or_its_subgroup() {
+    if !runs("delegate") {
+        return;
+    }
+    if !is_v2() {
+        return skip("delegate", "cgroup v1 is in use here");
+    }
+    let env = Env::new();
+    let (delegate, subgroup) = ("run.oci.delegate-cgroup", "run.oci.systemd.subgroup");
+    for (annotations, limited, below) in [
+        (json!({delegate: "payload"}), "", "payload"),
+        (
+            json!({delegate: "payload", subgroup: "inner"}),
+            "inner",
+            "payload",
+        ),
+    ] {
+        let mut bundle = env.bundle();
+        bundle
+            .set("/annotations", annotations)
+            .set("/linux/resources/pids", json!({"limit": 77}));
+        let id = sleeper(&env, &mut bundle);
+        let scope = Path::new("/sys/fs/cgroup/system.slice").join(unit(&id));
+        let limited = scope.join(limited);
+        assert_eq!(directory(env.pid(&id), ""), limited.join(below));
+        let read = |path: &Path| fs::read_to_string(path).must(path.display());
+        assert_eq!(read(&limited.join("pids.max")), "77\n");
+        assert_eq!(read(&limited.join(below).join("pids.max")), "max\n");
+        let joined = env.exec(&id, &["cat", "/proc/self/cgroup"]).ok();
+        assert!(joined.stdout().ends_with("/payload\n"), "{joined}");
+        env.orlop(&["delete", "--force", &id]).run().ok();
+        assert_eq!(property(&env, &unit(&id), "LoadState"), "not-found");
+    }
 }
 
 #[test]

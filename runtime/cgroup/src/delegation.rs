@@ -50,12 +50,17 @@ pub(crate) fn take(
     let mut denied = Denied::default();
     for (index, dir) in plan.dirs.iter().enumerate() {
         let before = made.len();
+        let home = plan.home(dir);
         let taken = make_path(&dir.path, &dir.mount, made)
+            .and_then(|new| match plan.delegated {
+                Some(_) => make_path(&home.path, &dir.mount, made).map(|_| new),
+                None => Ok(new),
+            })
             .and_then(|new| check(new, dir))
             .and_then(|()| {
                 // systemd moves processes by itself.
                 if plan.lenient && plan.unit.is_none() {
-                    enterable(plan, dir)
+                    enterable(plan, &home)
                 } else {
                     Ok(())
                 }

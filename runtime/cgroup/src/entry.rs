@@ -115,12 +115,18 @@ impl Cgroup {
 
     /// Moves a whole process, whoever it is, into every hierarchy; the slow way.
     pub fn join(&self, pid: i32) -> Result<(), Error> {
-        for dir in &self.dirs {
+        for dir in self.homes() {
             let path = dir.path.join("cgroup.procs");
             file::write(&path, &pid.to_string())
                 .map_err(|errno| Error::call(&format!("write \"{pid}\" to"), &path, errno))?;
         }
         Ok(())
+    }
+
+    /// Returns the cgroups that the container's processes begin in.
+    pub(crate) fn homes(&self) -> Vec<Dir> {
+        let home = |dir: &Dir| dir.inner(self.delegated.as_deref());
+        self.dirs.iter().map(home).collect()
     }
 
     fn open(&self, sub: &SubPaths, init: Option<i32>) -> Result<Entry, Error> {
@@ -130,7 +136,7 @@ impl Cgroup {
             closed: Cell::new(false),
             beside: None,
         };
-        for dir in &self.dirs {
+        for dir in &self.homes() {
             let below = sub.of(dir);
             let path = below.map_or_else(|| dir.path.clone(), |below| dir.path.join(below));
             let verb = below.map_or("open", |_| "--cgroup: open");

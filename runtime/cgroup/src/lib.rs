@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod bus;
+mod delegate;
 mod delegation;
 mod devices;
 mod entry;

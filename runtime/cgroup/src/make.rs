@@ -22,6 +22,9 @@ pub struct Cgroup {
     /// Directories above [`Cgroup::dirs`] that were made for it, from the top down; they go away with it if nobody else uses them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<PathBuf>,
+    /// Where the container's processes begin, below its cgroup of version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<PathBuf>,
     /// The unit of systemd that they belong to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
@@ -53,6 +56,7 @@ impl Cgroup {
     ) -> Result<Self, Error> {
         let mut cgroup = Self {
             dirs: plan.dirs.clone(),
+            delegated: plan.delegated.clone(),
             ..Self::default()
         };
         let mut made = Vec::new();
@@ -66,7 +70,7 @@ impl Cgroup {
             Ok(()) => {
                 cgroup.parents = made
                     .into_iter()
-                    .filter(|path| !cgroup.dirs.iter().any(|dir| dir.path == *path))
+                    .filter(|path| !cgroup.dirs.iter().any(|dir| path.starts_with(&dir.path)))
                     .collect();
                 Ok(cgroup)
             }
@@ -81,7 +85,8 @@ impl Cgroup {
             !is_device_rule(write) && !needed_to_enter(write)
         })?;
         if let Some(owner) = plan.owner {
-            self.warnings.extend(delegation::lend(&self.dirs, owner)?);
+            self.warnings
+                .extend(delegation::lend(&self.homes(), owner)?);
         }
         Ok(())
     }

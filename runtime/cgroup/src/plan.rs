@@ -41,9 +41,12 @@ pub struct Plan {
     /// The caller's own cgroup of version 2, relative to the mount point: what moves from there to here crosses the cgroup above both.
     #[serde(skip)]
     pub caller: Option<PathBuf>,
-    /// The user, on this host, whom the cgroup of version 2 is lent to; for a caller to set.
+    /// The user, on this host, whom the cgroup of version 2 is lent to, or what is delegated below it; for a caller to set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
+    /// Where the container's processes begin, below its cgroup of version 2, which stays ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<PathBuf>,
     /// What cgroup v2 has no place for and can be passed over, each with its JSON path; for the caller to print.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -22,7 +22,7 @@ pub(crate) fn hand_down(plan: &Plan, made: &[PathBuf]) -> Result<Vec<String>, Er
     let Some(enable) = &plan.enable else {
         return Ok(Vec::new());
     };
-    let dir = &plan.dirs[enable.dir];
+    let dir = &plan.home(&plan.dirs[enable.dir]);
     // The usual case on a host that has run a container before: all is there.
     if !enable.controllers.is_empty()
         && missing(&dir.path, "cgroup.controllers", &enable.controllers)?.is_empty()

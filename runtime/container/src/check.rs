@@ -11,9 +11,10 @@ use sys::process::Namespaces;
 
 use crate::host::NAMESPACE_FILES;
 use crate::idmap::{self, Users};
+use crate::launch::hooks;
 use crate::plan::{
-    Copier, Device, DeviceKind, Hook, Join, Listener, Mount, MountKind, Plan, Refusal, Seccomp,
-    Symlinks,
+    Copier, Device, DeviceKind, Hook, Join, Mount, MountKind, Plan, Refusal, Seccomp, Symlinks,
+    annotations,
 };
 
 /// Descriptors of everything on the host that the plan uses. Mounts in it are detached copies: what a path leads to cannot
@@ -31,6 +32,10 @@ pub struct Opened {
     pub null: Option<OwnedFd>,
     /// Connected to whoever listens to the filter.
     pub listener: Option<OwnedFd>,
+    /// Connected to whoever wants a pidfd of the container's process.
+    pub receiver: Option<OwnedFd>,
+    /// Where hooks write to.
+    pub(crate) output: hooks::Output,
 }
 
 /// The source of a bind mount.
@@ -84,6 +89,9 @@ pub fn open(plan: &Plan) -> Result<Opened, Refusal> {
         devices: devices(plan, plan.copier)?,
         null: null(plan, plan.copier)?,
         listener: listener(plan.process.as_ref().and_then(|it| it.seccomp.as_ref()))?,
+        receiver: receiver(plan)?,
+        // Last: the files may be new ones.
+        output: hooks::Output::open(&plan.hooks)?,
     })
 }
 
@@ -102,15 +110,20 @@ pub(crate) fn listener(filter: Option<&Seccomp>) -> Result<Option<OwnedFd>, Refu
             ),
         ));
     }
-    let connect = |listener: &Listener| {
-        let path = listener.path.as_path();
-        refuse(
-            sys::socket::connect(path),
-            "linux.seccomp.listenerPath",
-            format!("connect to {}", path.display()),
-        )
-    };
-    filter.listener.as_ref().map(connect).transpose()
+    let path = filter.listener.as_ref().map(|it| it.path.as_path());
+    let at = "linux.seccomp.listenerPath";
+    path.map(|path| connect(path, at)).transpose()
+}
+
+fn connect(path: &Path, at: &str) -> Result<OwnedFd, Refusal> {
+    let what = format!("connect to {}", path.display());
+    refuse(sys::socket::connect(path), at, what)
+}
+
+fn receiver(plan: &Plan) -> Result<Option<OwnedFd>, Refusal> {
+    let at = annotations::at(annotations::PIDFD_RECEIVER);
+    let path = plan.pidfd_receiver.as_deref();
+    path.map(|path| connect(path, &at)).transpose()
 }
 
 /// What holds for all mounts of a container.

@@ -149,6 +149,7 @@ fn plan(
             personality: record.personality.as_ref(),
         },
         extra_env: Vec::new(),
+        keep_groups: plan::annotations::keeps_groups(&record.annotations)?,
     };
     plan::process(&process, base, warnings)
         .map_err(|refusal| anyhow::anyhow!("{}: {}", refusal.at, refusal.why))

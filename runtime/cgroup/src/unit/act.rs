@@ -68,12 +68,12 @@ impl Cgroup {
     fn complete(plan: &Plan, unit: &UnitPlan, pid: i32) -> Result<Self, Error> {
         let mut plan = plan.clone();
         find(&mut plan, unit, pid)?;
-        let elsewhere = unit.is_slice() || !unit.subgroup.is_empty();
+        let elsewhere = unit.is_slice() || !unit.subgroup.is_empty() || plan.delegated.is_some();
         let moves = |dir: &Dir| elsewhere && is_systemds(dir);
         let mut cgroup = Self::make(&plan, |_, dir| {
             // At once: controllers are handed down only by a cgroup without processes, which the unit's own has to be.
             if moves(dir) {
-                join(&dir.path, pid)
+                join(&plan.home(dir).path, pid)
             } else {
                 Ok(())
             }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use act::UnitStart;
 
 use crate::bus::{Address, Property};
+use crate::delegate::is_name;
 use crate::devices as rules;
 use crate::error::Refusal;
 use crate::layout::{Kind, Layout};
@@ -126,8 +127,7 @@ fn below(path: PathBuf, subgroup: &str) -> PathBuf {
 fn subgroup(wanted: &Wanted<'_>) -> Result<String, Refusal> {
     let given = wanted.annotations.iter().find(|(key, _)| *key == SUBGROUP);
     let name = given.map(|(_, name)| *name).unwrap_or_default();
-    // systemd and the kernel have names of their own with a dot in them.
-    if name.contains(['/', '\0', '\n']) || name.starts_with('.') || name.len() > 255 {
+    if !name.is_empty() && !is_name(name) {
         return Err(Refusal::new(
             format!("annotations.{SUBGROUP}"),
             format!("{name:?} is not the name of a cgroup; use one such as container"),

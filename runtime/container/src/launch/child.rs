@@ -16,7 +16,7 @@ use super::payload::Payload;
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs;
 use super::tree::Tree;
-use super::{Console, Start, hooks, labels, late, listener, privileges, scheduling};
+use super::{Console, Shared, Start, hooks, labels, late, listener, privileges, scheduling};
 use super::{clocks, cover, dev, mounts};
 use crate::check::{Opened, Source, Terms};
 use crate::plan::{Copier, Plan, Process};
@@ -33,7 +33,7 @@ pub(super) struct Inheritance<'a> {
     pub(super) cradle: &'a Cradle<'a>,
     pub(super) cgroups: Option<&'a cgroup::Entry>,
     pub(super) console: Console,
-    pub(super) start: &'a Start,
+    pub(super) shared: &'a Shared,
     pub(super) state: &'a OciState,
     pub(super) timing: &'a Timing,
 }
@@ -58,7 +58,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         cradle,
         cgroups,
         console,
-        start,
+        shared: Shared { start, output },
         state,
         timing,
     } = inheritance;
@@ -92,6 +92,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     keep.extend(opened.sources.iter().filter_map(Source::fd));
     keep.extend(opened.users.fds());
     keep.extend(console.fd().into_iter().chain(start.fd()));
+    keep.extend(output.fds());
     close_others(&keep, plan.preserve_fds)?;
     timing.child(Phase::Close);
     let Opened {
@@ -189,7 +190,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         timing.child(Phase::Wait);
     }
     // Before pivot: paths of createContainer hooks are the host's.
-    run_hooks(&plan.hooks.create_container, state)?;
+    run_hooks(&plan.hooks.create_container, state, output)?;
     rootfs::enter(&plan.root, &tree, own_mounts)?;
     timing.child(Phase::Pivot);
     for sysctl in &plan.sysctl {
@@ -235,6 +236,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         channel.expect(ToChild::Continue)?;
     }
     let listeners = [channel.0.as_fd()].into_iter().chain(start.fd());
+    let listeners = listeners.chain(output.fds());
     let (payload, program) = become_payload(process, plan.preserve_fds, listeners)?;
     timing.child(Phase::Privileges);
     let rest = || {
@@ -243,7 +245,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         // From here on the container lives on without its parent.
         let starter = wait_for_start(start)?;
         // The starter's end of the fifo, not the parent's socket, is where somebody listens from now on.
-        run_hooks(&plan.hooks.start_container, state)
+        run_hooks(&plan.hooks.start_container, state, output)
             .and_then(|()| sys::signal::reset().at(Step::Exec, "signals"))
             .inspect_err(|failure| tell(starter.as_ref(), failure))?;
         timing.child(Phase::Last);
@@ -345,12 +347,13 @@ fn has_early_hooks(plan: &Plan) -> bool {
     !plan.hooks.prestart.is_empty() || !plan.hooks.create_runtime.is_empty()
 }
 
-fn run_hooks(list: &[crate::plan::Hook], state: &OciState) -> Result<()> {
+fn run_hooks(list: &[crate::plan::Hook], state: &OciState, output: &hooks::Output) -> Result<()> {
     let state = OciState {
         pid: process::getpid().as_raw(),
         ..state.clone()
     };
-    hooks::run(list, &state, None).map_err(|error| Failure::new(Step::Hook, format!("{error:#}")))
+    hooks::run(list, &state, None, output)
+        .map_err(|error| Failure::new(Step::Hook, format!("{error:#}")))
 }
 
 fn terminal(plan: &Plan, tree: &Tree) -> Result<Option<Pty>> {

@@ -1,34 +1,85 @@
 //! Running hooks.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use sys::fs::{self, FcntlArg, Mode, OFlag};
 use sys::process::{Pid, PollTimeout};
 
-use crate::plan::Hook;
+use crate::plan::{Hook, Hooks, Refusal, annotations};
 use crate::state::OciState;
+
+/// Where hooks write to.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    stdout: Option<OwnedFd>,
+    /// With its path, for messages.
+    stderr: Option<(OwnedFd, PathBuf)>,
+}
+
+impl Output {
+    /// Opens the files that the plan names, if there is a hook that could write.
+    pub(crate) fn open(hooks: &Hooks) -> Result<Self, Refusal> {
+        if hooks.is_empty() {
+            return Ok(Self::default());
+        }
+        let open = |file: &Option<PathBuf>, key: &str| match file {
+            None => Ok(None),
+            Some(path) => append(path).map(Some).map_err(|errno| {
+                let why = format!("{}: {}", path.display(), sys::reason(errno));
+                Refusal::new(annotations::at(key), why)
+            }),
+        };
+        let stderr = open(&hooks.stderr, annotations::HOOKS_STDERR)?;
+        Ok(Self {
+            stdout: open(&hooks.stdout, annotations::HOOKS_STDOUT)?,
+            stderr: stderr.zip(hooks.stderr.clone()),
+        })
+    }
+
+    /// Returns the descriptors, for a process that closes all others.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let stderr = self.stderr.iter().map(|(fd, _)| fd.as_fd());
+        self.stdout.iter().map(AsFd::as_fd).chain(stderr)
+    }
+}
+
+/// Opens a file to append to; a fifo that nobody reads is refused and not waited for.
+fn append(path: &Path) -> sys::Result<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
+    let now = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = fs::open(path, flags | now, Mode::from_bits_truncate(0o600))?;
+    // Hooks are programs like any other, which take a full pipe for a slow one.
+    fs::fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
+}
 
 /// Runs hooks one after the other, each with the container's state on its standard input; the first failure ends the list.
 ///
 /// A hook inherits no descriptor but its three streams, and only the environment that the configuration gives it.
-pub(crate) fn run(hooks: &[Hook], state: &OciState, dir: Option<&Path>) -> Result<()> {
+pub(crate) fn run(
+    hooks: &[Hook],
+    state: &OciState,
+    dir: Option<&Path>,
+    output: &Output,
+) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
     let json = serde_json::to_vec(state).context("write the state as JSON")?;
     for hook in hooks {
-        one(hook, &json, dir)
+        one(hook, &json, dir, output)
             .with_context(|| format!("config.json: {}: {}", hook.at, hook.path.display()))?;
     }
     Ok(())
 }
 
-fn one(hook: &Hook, state: &[u8], dir: Option<&Path>) -> Result<()> {
+fn one(hook: &Hook, state: &[u8], dir: Option<&Path>, output: &Output) -> Result<()> {
     let (name, args) = hook.args.split_first().context("no arguments")?;
     // Files, not pipes: a hook that does not read its input, or writes without end, holds up nobody but itself.
     let input = sys::fs::memory_file(state).context("file for the state")?;
@@ -40,8 +91,12 @@ fn one(hook: &Hook, state: &[u8], dir: Option<&Path>) -> Result<()> {
         .iter()
         .filter_map(|variable| variable.split_once('='));
     command.envs(variables);
-    let messages = said.try_clone().context("file for messages")?;
-    command.stdin(input).stdout(Stdio::null()).stderr(messages);
+    let messages = output.stderr.as_ref().map_or(&said, |(fd, _)| fd);
+    let messages = messages.try_clone().context("file for messages")?;
+    let stdout = output.stdout.as_ref().map(OwnedFd::try_clone);
+    let stdout = stdout.transpose().context("file for output")?;
+    command.stdin(input).stderr(messages);
+    command.stdout(stdout.map_or_else(Stdio::null, Stdio::from));
     if let Some(dir) = dir {
         command.current_dir(dir);
     }
@@ -51,7 +106,10 @@ fn one(hook: &Hook, state: &[u8], dir: Option<&Path>) -> Result<()> {
     wait(hook, &mut child)?;
     let status = child.wait().context("wait for the hook")?;
     if !status.success() {
-        let said = first_line(said);
+        let said = match &output.stderr {
+            Some((_, path)) => format!("what it said is in {}", path.display()),
+            None => first_line(said),
+        };
         let colon = if said.is_empty() { "" } else { ": " };
         bail!("{status}{colon}{said}");
     }

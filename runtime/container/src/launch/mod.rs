@@ -93,6 +93,13 @@ enum Start {
     },
 }
 
+/// What parent and child both use.
+#[derive(Debug)]
+struct Shared {
+    start: Start,
+    output: hooks::Output,
+}
+
 impl Start {
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
@@ -141,18 +148,21 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     let notify = prepare_notify(&request)?;
     timing.parent(Phase::Reserve);
     let mut opened = check::open(plan)?;
-    // It stays with the parent.
-    let listener = opened.listener.take();
+    // They stay with the parent.
+    let (listener, receiver) = (opened.listener.take(), opened.receiver.take());
     timing.parent(Phase::Open);
     let mut cgroup = CgroupGuard::make(plan)?;
     timing.parent(Phase::Cgroups);
-    let start = prepare_start(&request, &reservation)?;
+    let shared = Shared {
+        start: prepare_start(&request, &reservation)?,
+        output: std::mem::take(&mut opened.output),
+    };
 
     let terms = check::Terms::of(plan, &opened.users);
     let mapped = idmap::Mapped::of(&plan.mounts, &opened.sources, terms)?;
     let mut lent = lent_score(plan)?;
     let mut warnings: Vec<String> = lent.warning.take().into_iter().collect();
-    let (parent, newborn) = bear(&mut request, opened, &mut cgroup, &start)?;
+    let (parent, newborn) = bear(&mut request, opened, &mut cgroup, &shared)?;
     drop(lent);
     timing.parent(Phase::Clone);
     if let Some(mapped) = mapped {
@@ -173,8 +183,9 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     };
     reservation.write_record(&record)?;
     timing.parent(Phase::Record);
-    let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup, listener)?;
-    send_pidfd(&request, newborn.child()?)?;
+    let listening = (listener, &shared.output);
+    let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup, listening)?;
+    send_pidfd(&request, newborn.child()?, receiver)?;
     reservation.commit()?;
     timing.parent(Phase::Commit);
     if let Some(file) = &request.pid_file {
@@ -265,7 +276,7 @@ fn bear(
     request: &mut Request<'_>,
     mut opened: check::Opened,
     cgroup: &mut CgroupGuard,
-    start: &Start,
+    shared: &Shared,
 ) -> Result<(Channel, Newborn)> {
     let plan = request.plan;
     let (ours, theirs) = sys::socket::pair().context("socket pair")?;
@@ -303,7 +314,7 @@ fn bear(
             cradle: &cradle,
             cgroups: entry.as_ref(),
             console,
-            start,
+            shared,
             state: &state,
             timing: request.timing,
         };
@@ -339,7 +350,7 @@ fn accompany(
     child: &Child,
     parent: &Channel,
     cgroup: &mut CgroupGuard,
-    mut listener: Option<OwnedFd>,
+    (mut listener, output): (Option<OwnedFd>, &hooks::Output),
 ) -> Result<Option<OwnedFd>> {
     let plan = request.plan;
     let mut terminal = None;
@@ -357,8 +368,13 @@ fn accompany(
                     pid: child.pid.as_raw(),
                     ..state_of(request.plan)
                 };
-                hooks::run(&plan.hooks.prestart, &state, Some(&plan.bundle))?;
-                hooks::run(&plan.hooks.create_runtime, &state, Some(&plan.bundle))?;
+                hooks::run(&plan.hooks.prestart, &state, Some(&plan.bundle), output)?;
+                hooks::run(
+                    &plan.hooks.create_runtime,
+                    &state,
+                    Some(&plan.bundle),
+                    output,
+                )?;
                 request.timing.parent(Phase::Hooks);
                 parent
                     .tell_child(ToChild::Continue)
@@ -478,12 +494,19 @@ fn record(request: &Request<'_>, child: &Child, cgroup: &CgroupGuard) -> Result<
     ))
 }
 
-fn send_pidfd(request: &Request<'_>, child: &Child) -> Result<()> {
-    let Some(socket) = &request.pidfd_socket else {
-        return Ok(());
-    };
+fn send_pidfd(request: &Request<'_>, child: &Child, receiver: Option<OwnedFd>) -> Result<()> {
+    if let Some(socket) = &request.pidfd_socket {
+        sys::socket::send(socket, b"pidfd", Some(child.pidfd.as_fd()))
+            .context("send the pidfd to --pidfd-socket")?;
+    }
+    receiver.map_or(Ok(()), |socket| tell_receiver(&socket, child))
+}
+
+/// Sends the container's pidfd to who has asked for it in an annotation.
+pub(crate) fn tell_receiver(socket: &OwnedFd, child: &Child) -> Result<()> {
+    let at = crate::plan::annotations::PIDFD_RECEIVER;
     sys::socket::send(socket, b"pidfd", Some(child.pidfd.as_fd()))
-        .context("send the pidfd to --pidfd-socket")
+        .with_context(|| format!("config.json: annotations[{at:?}]: send the pidfd"))
 }
 
 /// Writes a process id, without a newline (go-runc reads the whole file as a number), in place at once.

@@ -94,7 +94,9 @@ fn own_streams(uid: u32) -> Result<()> {
 
 fn ids(process: &Process) -> Result<()> {
     let user = &process.user;
-    groups(&user.groups)?;
+    if !user.keep_groups {
+        groups(&user.groups)?;
+    }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     process::setresgid(gid, gid, gid).at(Step::User, format!("gid {gid}"))?;
     process::setresuid(uid, uid, uid).at(Step::User, format!("uid {uid}"))?;

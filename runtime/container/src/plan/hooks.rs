@@ -6,6 +6,7 @@ use oci_spec::runtime as oci;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
+use super::annotations::Annotations;
 
 /// The six lists, in the order in which they run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,29 @@ pub struct Hooks {
     pub start_container: Vec<Hook>,
     pub poststart: Vec<Hook>,
     pub poststop: Vec<Hook>,
+    /// The file that what they write is appended to; without one it is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<PathBuf>,
+    /// Likewise for messages; without one, the first of a hook that fails is in ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<PathBuf>,
+}
+
+impl Hooks {
+    /// Whether there is none at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        [
+            &self.prestart,
+            &self.create_runtime,
+            &self.create_container,
+            &self.start_container,
+            &self.poststart,
+            &self.poststop,
+        ]
+        .iter()
+        .all(|list| list.is_empty())
+    }
 }
 
 /// One program.
@@ -31,7 +55,7 @@ pub struct Hook {
     pub timeout: Option<u32>,
 }
 
-pub(super) fn plan(spec: &oci::Spec) -> Result<Hooks, Refusal> {
+pub(super) fn plan(spec: &oci::Spec, annotations: &Annotations) -> Result<Hooks, Refusal> {
     let Some(hooks) = spec.hooks() else {
         return Ok(Hooks::default());
     };
@@ -43,6 +67,8 @@ pub(super) fn plan(spec: &oci::Spec) -> Result<Hooks, Refusal> {
         start_container: list("startContainer", hooks.start_container().as_ref())?,
         poststart: list("poststart", hooks.poststart().as_ref())?,
         poststop: list("poststop", hooks.poststop().as_ref())?,
+        stdout: annotations.hooks_stdout.clone(),
+        stderr: annotations.hooks_stderr.clone(),
     })
 }
 

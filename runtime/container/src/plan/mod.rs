@@ -4,6 +4,7 @@
 //! every refusal that these values can decide happens here. A plan is data: it can be printed, compared and tested without
 //! a kernel.
 
+pub(crate) mod annotations;
 mod capabilities;
 mod clocks;
 mod devices;
@@ -108,6 +109,8 @@ pub struct Plan {
     pub read_only_paths: Vec<PathBuf>,
     pub masked_paths: Vec<PathBuf>,
     pub hooks: Hooks,
+    /// A Unix socket of the host that gets a pidfd of the container's process.
+    pub pidfd_receiver: Option<PathBuf>,
     /// `None` where the configuration names no process: the container can be created, and starting it does nothing.
     pub process: Option<Process>,
     pub new_keyring: bool,
@@ -139,9 +142,14 @@ impl Plan {
         let namespaces = namespaces::plan(spec, host, &mut lacks, &mut warnings)?;
         let time_offsets = clocks::plan(spec, &namespaces, host, &mut lacks)?;
         let rootless = options.rootless.unwrap_or_else(|| host.is_rootless());
+        let annotations = annotations::plan(spec, options.systemd.is_some(), &mut warnings)?;
+        let ids = ids::of(spec, &namespaces)?;
         let mut cgroup = cgroup_plan(id, bundle, host, options)?;
         if let Some(cgroup) = &mut cgroup {
             cgroup.lenient = rootless;
+        }
+        if let (Some(plan), Some(path)) = (&mut cgroup, &annotations.delegate) {
+            plan.delegate(path, &annotations::at_delegate())?;
         }
         let rdt = spec
             .linux()
@@ -152,7 +160,6 @@ impl Plan {
         let linux = spec.linux().as_ref();
         let label = linux.and_then(|linux| linux.mount_label().as_deref());
         let label = Label::of(host.selinux, label, spec.annotations().as_ref())?;
-        let ids = ids::of(spec, &namespaces)?;
         let around = Surroundings {
             dir: &bundle.dir,
             host,
@@ -168,7 +175,12 @@ impl Plan {
         };
         let mounts = mounts::plan(bundle, &around, options, &mut warnings)?;
         if let Some(cgroup) = &mut cgroup {
-            cgroup.owner = owner(cgroup, spec, &namespaces, &mounts);
+            cgroup.owner = match cgroup.delegated {
+                // The container's root: it is to manage the cgroup, whoever its first process is.
+                Some(_) if namespaces.has_user() => ids::on_host(&ids[0], 0),
+                Some(_) => None,
+                None => owner(cgroup, spec, &namespaces, &mounts),
+            };
         }
         let dev = devices::Dev::of(&mounts);
         let process = match spec.process() {
@@ -181,6 +193,7 @@ impl Plan {
                     seccomp,
                     common: Common::of(spec),
                     extra_env: extra_env(options),
+                    keep_groups: annotations.keep_groups,
                 };
                 Some(process::plan(process, base, &mut lacks, &mut warnings)?)
             }
@@ -211,7 +224,8 @@ impl Plan {
             sysctl: sysctl::plan(spec, &namespaces)?,
             read_only_paths: root::paths(spec, root::List::ReadOnly)?,
             masked_paths: root::paths(spec, root::List::Masked)?,
-            hooks: hooks::plan(spec)?,
+            hooks: hooks::plan(spec, &annotations)?,
+            pidfd_receiver: annotations.pidfd_receiver,
             process,
             new_keyring: !options.no_new_keyring,
             preserve_fds: options.preserve_fds,

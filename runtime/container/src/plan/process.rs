@@ -34,6 +34,8 @@ pub struct User {
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<u32>,
+    /// Whether those of the caller are kept, and nothing is set.
+    pub keep_groups: bool,
     pub umask: Option<u32>,
 }
 
@@ -63,6 +65,8 @@ pub struct Base<'a> {
     pub seccomp: Option<Seccomp>,
     /// What all processes of the container have in common.
     pub common: Common<'a>,
+    /// Whether the caller's supplementary groups are kept.
+    pub keep_groups: bool,
     /// Variables that go behind the configured ones.
     pub extra_env: Vec<String>,
 }
@@ -133,7 +137,12 @@ pub(super) fn plan(
         args,
         env,
         cwd: cwd(process.cwd(), &format!("{at}.cwd"))?,
-        user: user(process.user(), &format!("{at}.user"))?,
+        user: user(
+            process.user(),
+            base.keep_groups,
+            &format!("{at}.user"),
+            warnings,
+        )?,
         terminal: terminal(process, &format!("{at}.consoleSize"))?,
         capabilities: capabilities::plan(process.capabilities().as_ref(), grantable, at, warnings),
         rlimits: rlimits(process.rlimits().as_ref(), &format!("{at}.rlimits"))?,
@@ -181,7 +190,12 @@ fn cwd(cwd: &Path, at: &str) -> Result<PathBuf, Refusal> {
     Ok(cwd.to_path_buf())
 }
 
-fn user(user: &oci::User, at: &str) -> Result<User, Refusal> {
+fn user(
+    user: &oci::User,
+    keep_groups: bool,
+    at: &str,
+    warnings: &mut Vec<String>,
+) -> Result<User, Refusal> {
     let umask = user.umask();
     if let Some(umask) = umask.filter(|umask| *umask > 0o777) {
         return Err(Refusal::new(
@@ -198,10 +212,18 @@ fn user(user: &oci::User, at: &str) -> Result<User, Refusal> {
             ));
         }
     }
+    let mut groups = user.additional_gids().clone().unwrap_or_default();
+    if keep_groups && !groups.is_empty() {
+        groups.clear();
+        warnings.push(format!(
+            "{at}.additionalGids: an annotation asks for the caller's groups instead; ignored"
+        ));
+    }
     Ok(User {
         uid: user.uid(),
         gid: user.gid(),
-        groups: user.additional_gids().clone().unwrap_or_default(),
+        groups,
+        keep_groups,
         umask,
     })
 }

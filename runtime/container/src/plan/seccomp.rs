@@ -30,11 +30,11 @@ pub struct Listener {
 }
 
 /// Crun's: whether an unknown name is an error; its value is ignored but for "0".
-const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
+pub(super) const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
 /// Crun's: where the listener is, for configurations that cannot say it in `linux.seccomp`.
-const RECEIVER: &str = "run.oci.seccomp.receiver";
+pub(super) const RECEIVER: &str = "run.oci.seccomp.receiver";
 /// Crun's: a program as seccomp(2) takes it, in base64; it stands in place of `linux.seccomp`.
-const PROGRAM: &str = "run.oci.seccomp_bpf_data";
+pub(super) const PROGRAM: &str = "run.oci.seccomp_bpf_data";
 
 const LISTENER_PATH: &str = "linux.seccomp.listenerPath";
 

@@ -36,6 +36,11 @@ fn write(out: &mut String, plan: &Plan) -> std::fmt::Result {
         ("poststart", &hooks.poststart),
         ("poststop", &hooks.poststop),
     ];
+    for (stream, file) in [("stdout", &hooks.stdout), ("stderr", &hooks.stderr)] {
+        if let Some(file) = file {
+            writeln!(out, "hook        {stream} to {}", file.display())?;
+        }
+    }
     for (kind, hook) in kinds
         .iter()
         .flat_map(|(kind, hooks)| hooks.iter().map(move |hook| (kind, hook)))
@@ -105,6 +110,10 @@ fn cgroup(out: &mut String, plan: &Plan) -> std::fmt::Result {
     }
     for dir in &cgroup.dirs {
         writeln!(out, "cgroup      {} {}", dir.hierarchy, dir.path.display())?;
+    }
+    if let Some(below) = &cgroup.delegated {
+        let owner = cgroup.owner.unwrap_or(0);
+        writeln!(out, "delegate    {} to {owner}", below.display())?;
     }
     for write in &cgroup.writes {
         writeln!(
@@ -194,10 +203,14 @@ fn process(out: &mut String, plan: &Plan) -> std::fmt::Result {
             "exec        nothing: the configuration names no process"
         );
     };
+    let groups = match process.user.keep_groups {
+        true => "the caller's".to_string(),
+        false => format!("{:?}", process.user.groups),
+    };
     writeln!(
         out,
-        "user        {}:{} groups {:?}",
-        process.user.uid, process.user.gid, process.user.groups
+        "user        {}:{} groups {groups}",
+        process.user.uid, process.user.gid
     )?;
     for limit in &process.rlimits {
         writeln!(

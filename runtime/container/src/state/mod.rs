@@ -74,7 +74,7 @@ pub struct StateRoot {
 pub enum Found {
     Container(Box<Record>),
     /// A creation that goes on or was cut off; without an intent, before it made anything.
-    Unfinished(Option<Intent>),
+    Unfinished(Option<Box<Intent>>),
     Nothing,
 }
 

@@ -225,6 +225,8 @@ impl Record {
             hooks: Hooks {
                 poststart: plan.hooks.poststart.clone(),
                 poststop: plan.hooks.poststop.clone(),
+                stdout: plan.hooks.stdout.clone(),
+                stderr: plan.hooks.stderr.clone(),
                 ..Hooks::default()
             },
             resources: spec

@@ -71,13 +71,20 @@ pub fn discard(
     timing.parent(Phase::RemoveState);
     let state = record.state(Status::Stopped);
     // The container is gone whatever they say: each of them runs, and what fails is a warning (runtime.md, lifecycle).
-    let run = |hook| hooks::run(std::slice::from_ref(hook), &state, Some(&record.bundle)).err();
-    let failed = record.hooks.poststop.iter().filter_map(run);
-    Ok(reached
+    let mut warnings: Vec<_> = reached
         .iter()
         .map(|limit| reached::line(&record.id, limit))
-        .chain(failed.map(|error| format!("{error:#}")))
-        .collect())
+        .collect();
+    let output = hooks::Output::open(&record.hooks).unwrap_or_else(|refusal| {
+        warnings.push(refusal.to_string());
+        hooks::Output::default()
+    });
+    for hook in &record.hooks.poststop {
+        let hook = std::slice::from_ref(hook);
+        let ran = hooks::run(hook, &state, Some(&record.bundle), &output);
+        warnings.extend(ran.err().map(|error| format!("{error:#}")));
+    }
+    Ok(warnings)
 }
 
 /// Lets a paused container go on: a frozen process of version 1 does not even die.
@@ -112,7 +119,7 @@ fn end(record: &Record) -> Result<()> {
 fn unfinished(
     root: &StateRoot,
     id: &ContainerId,
-    intent: Option<Intent>,
+    intent: Option<Box<Intent>>,
     force: bool,
 ) -> Result<()> {
     if let Some(intent) = intent {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use sys::process::{Child, Namespaces, Pid, Signal};
 
 use crate::criu::{self, Event, Image, Options, Place, Restoring};
-use crate::launch::{CgroupGuard, Console, Created, hooks, points, write_pid_file};
+use crate::launch::{CgroupGuard, Console, Created, hooks, points, tell_receiver, write_pid_file};
 use crate::plan::{Plan, Refusal};
 use crate::state::{CRIU_ROOT, Identity, Intent, NOTIFY, Record, Reservation, StateRoot};
 use crate::{Bundle, ContainerId, check};
@@ -43,7 +43,7 @@ pub fn restore(request: Restore<'_>) -> Result<Created> {
     let state = request.root.container_dir(request.id);
     let notify = state.join(NOTIFY);
     std::fs::create_dir(&notify).with_context(|| format!("make {}", notify.display()))?;
-    let opened = check::open(plan)?;
+    let mut opened = check::open(plan)?;
     points::make(plan, &opened)?;
     if let Some(filter) = plan
         .process
@@ -58,6 +58,8 @@ pub fn restore(request: Restore<'_>) -> Result<Created> {
         request: &request,
         reservation: &reservation,
         cgroup,
+        output: std::mem::take(&mut opened.output),
+        receiver: opened.receiver.take(),
         record: None,
         terminal: None,
         child: None,
@@ -139,6 +141,9 @@ struct Coming<'a> {
     request: &'a Restore<'a>,
     reservation: &'a Reservation,
     cgroup: CgroupGuard,
+    output: hooks::Output,
+    /// Wants a pidfd of the container's process.
+    receiver: Option<OwnedFd>,
     record: Option<Record>,
     terminal: Option<OwnedFd>,
     child: Option<Child>,
@@ -162,8 +167,9 @@ impl Coming<'_> {
             pid,
             ..crate::launch::state_of(plan)
         };
-        hooks::run(&plan.hooks.prestart, &state, Some(&plan.bundle))?;
-        hooks::run(&plan.hooks.create_runtime, &state, Some(&plan.bundle))
+        let run = |list| hooks::run(list, &state, Some(&plan.bundle), &self.output);
+        run(&plan.hooks.prestart)?;
+        run(&plan.hooks.create_runtime)
     }
 
     fn hand_terminal(&mut self, master: Option<OwnedFd>) -> Result<()> {
@@ -207,6 +213,9 @@ impl Coming<'_> {
             record.made |= Namespaces::TIME.bits();
         }
         self.reservation.write_record(&record)?;
+        if let (Some(socket), Some(child)) = (self.receiver.take(), &self.child) {
+            tell_receiver(&socket, child)?;
+        }
         self.reservation.commit()?;
         self.record = Some(record);
         if let Some(file) = &self.request.pid_file {

@@ -22,6 +22,7 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<OwnedFd> {
         status => bail!(running(id, &status.to_string())),
     }
     let init = open(&record.process)?;
+    let output = hooks::Output::open(&record.hooks)?;
     let dir = root.open_dir(id)?;
     // Opening does not wait; it is what the container waits for.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -49,7 +50,7 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<OwnedFd> {
             String::from_utf8_lossy(failure)
         ),
     }
-    poststart(&record, &init)?;
+    run_poststart(&record, &init, &output)?;
     Ok(init)
 }
 
@@ -64,10 +65,15 @@ fn running(id: &ContainerId, status: &str) -> String {
 /// Runs the poststart hooks. An engine that asked for one must not believe in a container whose hook failed: it is killed, as
 /// runc does it.
 pub fn poststart(record: &Record, init: &OwnedFd) -> Result<()> {
+    run_poststart(record, init, &hooks::Output::open(&record.hooks)?)
+}
+
+fn run_poststart(record: &Record, init: &OwnedFd, output: &hooks::Output) -> Result<()> {
     hooks::run(
         &record.hooks.poststart,
         &record.state(Status::Running),
         Some(&record.bundle),
+        output,
     )
     .inspect_err(|_| {
         sys::process::pidfd_signal(init, Signal::SIGKILL as i32).ok();

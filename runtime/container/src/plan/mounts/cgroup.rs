@@ -38,7 +38,7 @@ fn own_cgroups(
         let mut all = host.cgroups.v1.iter().chain(&host.cgroups.unified);
         let hierarchy = all.find(|hierarchy| hierarchy.name == dir.hierarchy);
         let instead = hierarchy.filter(|_| plan.lenient).map(callers);
-        named(&dir.mount, dir.path.clone(), instead)
+        named(&dir.mount, plan.home(dir).path, instead)
     };
     (v1.iter().map(view).collect(), unified.first().map(view))
 }

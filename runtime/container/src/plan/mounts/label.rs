@@ -7,7 +7,7 @@ use super::options::Parsed;
 use crate::plan::Refusal;
 
 /// crun's annotation that says which of the four contexts `linux.mountLabel` is.
-const CONTEXT_TYPE: &str = "run.oci.mount_context_type";
+pub(crate) const CONTEXT_TYPE: &str = "run.oci.mount_context_type";
 const CONTEXTS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
 
 /// The label that new file systems get, where SELinux is on.

@@ -17,7 +17,7 @@ use sys::process::Namespaces;
 use self::cgroup::{cgroup_tree, cgroup2};
 pub(crate) use self::idmap::Ids;
 pub use self::idmap::{Idmap, Mapping};
-pub(crate) use self::label::Label;
+pub(crate) use self::label::{CONTEXT_TYPE, Label};
 pub(super) use self::options::KNOWN;
 use self::options::{Parsed, parse};
 use self::proc::refuse_inside_proc;
