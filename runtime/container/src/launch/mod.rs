@@ -22,12 +22,14 @@ mod late;
 mod listener;
 mod mounts;
 mod network;
+mod newborn;
 mod payload;
 pub(crate) mod points;
 mod privileges;
 mod protocol;
 mod rootfs;
 mod scheduling;
+mod tell;
 mod tree;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,13 +38,12 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use sys::mount::{Attr, Extent, Propagation};
-use sys::process::{Child, Namespaces, PollTimeout, Signal};
+use sys::process::{Child, Namespaces, PollTimeout};
 use sys::pty::Size;
 
 use crate::check;
 use crate::notify::Notify;
 use crate::plan::{Copier, Plan};
-use crate::resctrl::{self, Groups};
 use crate::state::{Identity, Intent, Record, Reservation, StateRoot, Status};
 use crate::timing::{Phase, Timing};
 use crate::{Bundle, ContainerId};
@@ -50,7 +51,11 @@ use adopt::LentScore;
 use born::Cradle;
 pub(crate) use cgroups::CgroupGuard;
 use child::Inheritance;
+use newborn::ClassGuard;
+pub(crate) use newborn::Newborn;
 use protocol::{Channel, ToChild, ToParent};
+use tell::send_pidfd;
+pub(crate) use tell::{tell_receiver, write_pid_file};
 
 /// Who keeps the master of the payload's terminal.
 #[derive(Debug)]
@@ -494,37 +499,6 @@ fn record(request: &Request<'_>, child: &Child, cgroup: &CgroupGuard) -> Result<
     ))
 }
 
-fn send_pidfd(request: &Request<'_>, child: &Child, receiver: Option<OwnedFd>) -> Result<()> {
-    if let Some(socket) = &request.pidfd_socket {
-        sys::socket::send(socket, b"pidfd", Some(child.pidfd.as_fd()))
-            .context("send the pidfd to --pidfd-socket")?;
-    }
-    receiver.map_or(Ok(()), |socket| tell_receiver(&socket, child))
-}
-
-/// Sends the container's pidfd to who has asked for it in an annotation.
-pub(crate) fn tell_receiver(socket: &OwnedFd, child: &Child) -> Result<()> {
-    let at = crate::plan::annotations::PIDFD_RECEIVER;
-    sys::socket::send(socket, b"pidfd", Some(child.pidfd.as_fd()))
-        .with_context(|| format!("config.json: annotations[{at:?}]: send the pidfd"))
-}
-
-/// Writes a process id, without a newline (go-runc reads the whole file as a number), in place at once.
-pub(crate) fn write_pid_file(file: &std::path::Path, pid: i32) -> Result<()> {
-    let name = file
-        .file_name()
-        .with_context(|| format!("pid file {}: not a file name", file.display()))?;
-    let new = file.with_file_name(format!(".{}", name.to_string_lossy()));
-    let put = std::fs::write(&new, pid.to_string()).and_then(|()| std::fs::rename(&new, file));
-    put.map_err(|error| {
-        anyhow::anyhow!(
-            "pid file {}: {}",
-            file.display(),
-            crate::bundle::lower(&error)
-        )
-    })
-}
-
 /// Waits until the payload runs: the end of the pair, which exec closes.
 fn await_payload(parent: &Channel) -> Result<()> {
     match parent
@@ -533,57 +507,5 @@ fn await_payload(parent: &Channel) -> Result<()> {
     {
         Some(ToParent::Failed(failure)) => bail!(failed_init(failure)),
         _ => Ok(()),
-    }
-}
-
-/// A child that dies with its guard, unless the creation ends well.
-#[derive(Debug)]
-pub(crate) struct Newborn(Option<Child>);
-
-impl Newborn {
-    fn child(&self) -> Result<&Child> {
-        self.0.as_ref().context("no child")
-    }
-
-    fn keep(mut self) -> Result<Child> {
-        self.0.take().context("no child")
-    }
-}
-
-impl Drop for Newborn {
-    fn drop(&mut self) {
-        if let Some(child) = &self.0 {
-            // It may be dead already; the error that brought us here is the one to report.
-            sys::process::pidfd_signal(&child.pidfd, Signal::SIGKILL as i32).ok();
-            sys::process::wait(&child.pidfd).ok();
-        }
-    }
-}
-
-/// Classes of service that are removed with their guard, unless the creation ends well.
-#[derive(Debug)]
-struct ClassGuard {
-    groups: Option<Groups>,
-    keep: bool,
-}
-
-impl ClassGuard {
-    /// Puts the child, which has no other threads or children yet, into the classes of the plan.
-    fn make(plan: &Plan, child: &Child) -> Result<Self> {
-        let groups = plan.resctrl.as_ref();
-        let groups = groups.map(|plan| resctrl::apply(plan, child.pid.as_raw()));
-        Ok(Self {
-            groups: groups.transpose()?,
-            keep: false,
-        })
-    }
-}
-
-impl Drop for ClassGuard {
-    fn drop(&mut self) {
-        if let (Some(groups), false) = (&self.groups, self.keep) {
-            // The error that brought us here is the one to report; what is left, `delete --force` finds by the intent.
-            drop(groups.remove());
-        }
     }
 }
