@@ -4,6 +4,7 @@ mod annotations;
 mod config;
 mod host;
 mod kernel;
+mod namespaces;
 mod resources;
 mod scheduling;
 

@@ -106,6 +106,21 @@ fn containers_that_do_not_run() {
 }
 
 #[test]
+fn a_device_of_the_host_does_not_come_back() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    let devices = serde_json::json!({"eth7": {"name": "eth0"}});
+    bundle.set("/linux/netDevices", devices).write();
+    let before = env.world();
+    let restore = env.orlop(&["restore", "--bundle"]).arg(&bundle.dir);
+    restore
+        .arg(env.id())
+        .run()
+        .refused(1, &["linux.netDevices.eth7", "criu"]);
+    env.as_before(&before, "a restore with a device");
+}
+
+#[test]
 fn a_host_without_criu() {
     let env = Env::new();
     let bundle = counter(&env);

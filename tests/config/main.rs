@@ -9,6 +9,7 @@ mod lsm;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod refused;
 mod scheduling;

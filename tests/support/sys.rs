@@ -26,6 +26,12 @@ fn check(rc: i32) -> io::Result<i32> {
 
 // ---- mounts and namespaces ----
 
+/// Gives the calling thread, and what it starts, a network namespace of its own, with nothing in it but `lo`.
+pub fn private_network() -> io::Result<()> {
+    // SAFETY: unshare of a namespace takes integers only.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map(drop)
+}
+
 /// Gives the calling thread (and what it starts from now on) a mount namespace of its own, with nothing shared.
 pub fn private_mounts() -> io::Result<()> {
     // SAFETY: takes no pointer; CLONE_NEWNS affects the calling thread alone, which is what the caller wants.

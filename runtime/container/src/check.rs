@@ -204,6 +204,7 @@ fn joined(join: &Join, plan: &Plan) -> Result<(Namespaces, OwnedFd), Refusal> {
         Some(sysctl) => &sysctl.at,
         None if named(&plan.hostname) => "hostname",
         None if named(&plan.domainname) => "domainname",
+        None if kind == Namespaces::NETWORK && !plan.net_devices.is_empty() => "linux.netDevices",
         None => return Ok((kind, fd)),
     };
     let path = join.path.display();

@@ -12,6 +12,8 @@ const PR_CAP_AMBIENT_CLEAR_ALL: libc::c_ulong = 4;
 pub const SETGID: u32 = 6;
 /// The number of CAP_SETUID.
 pub const SETUID: u32 = 7;
+/// The number of CAP_NET_ADMIN.
+pub const NET_ADMIN: u32 = 12;
 /// The number of CAP_SYS_ADMIN.
 pub const SYS_ADMIN: u32 = 21;
 /// The number of CAP_SYS_TIME.

@@ -11,6 +11,7 @@ pub mod exe;
 pub mod fs;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod process;
 pub mod pty;
 pub mod scheduler;

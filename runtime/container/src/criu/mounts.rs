@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sys::fs::{self, Inside, Mode, OFlag};
 use sys::mount::{Attr, Extent};
+use sys::process::Namespaces;
 
 use crate::check;
 use crate::plan::{MountKind, Plan, Refusal, Symlinks};
@@ -198,6 +199,13 @@ pub(super) fn of_bundle(plan: &Plan, state: &Path) -> Result<Vec<String>> {
 
 /// Refuses what criu could not mount again as it was.
 pub(crate) fn refuse(plan: &Plan) -> Result<(), Refusal> {
+    let own_network = plan.namespaces.new.contains(Namespaces::NETWORK);
+    if let (true, Some(device)) = (own_network, plan.net_devices.first()) {
+        return Err(Refusal::new(
+            &device.at,
+            "criu cannot bring back a device of the host; let the container join a network namespace that has it",
+        ));
+    }
     for mount in &plan.mounts {
         let why = match &mount.kind {
             MountKind::Bind {

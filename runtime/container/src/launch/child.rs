@@ -141,6 +141,9 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     if plan.namespaces.new.contains(Namespaces::NETWORK) && !network_apart {
         sys::net::loopback_up().at(Step::Network, "lo")?;
     }
+    if network::awaits_devices(plan) {
+        channel.expect(ToChild::Devices)?;
+    }
     if let Some(name) = &plan.hostname {
         process::sethostname(name).at(Step::Name, "hostname")?;
     }

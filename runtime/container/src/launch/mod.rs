@@ -21,6 +21,7 @@ mod labels;
 mod late;
 mod listener;
 mod mounts;
+mod net_devices;
 mod network;
 mod newborn;
 mod payload;
@@ -51,6 +52,7 @@ use adopt::LentScore;
 use born::Cradle;
 pub(crate) use cgroups::CgroupGuard;
 use child::Inheritance;
+use net_devices::NetDevices;
 use newborn::ClassGuard;
 pub(crate) use newborn::Newborn;
 use protocol::{Channel, ToChild, ToParent};
@@ -145,6 +147,7 @@ pub struct Created {
 }
 
 /// Makes a container. Whatever fails, nothing is left of it.
+#[expect(clippy::too_many_lines, reason = "step list")]
 pub fn create(mut request: Request<'_>) -> Result<Created> {
     let plan = request.plan;
     let timing = request.timing;
@@ -155,6 +158,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     let mut opened = check::open(plan)?;
     // They stay with the parent.
     let (listener, receiver) = (opened.listener.take(), opened.receiver.take());
+    let mut net_devices = NetDevices::find(plan, &opened.joins)?;
     timing.parent(Phase::Open);
     let mut cgroup = CgroupGuard::make(plan)?;
     timing.parent(Phase::Cgroups);
@@ -163,6 +167,10 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
         output: std::mem::take(&mut opened.output),
     };
 
+    if let (Some(devices), true) = (&mut net_devices, plan.namespaces.joins(Namespaces::NETWORK)) {
+        // Nobody waits for them there: before there is a process of the container.
+        devices.go()?;
+    }
     let terms = check::Terms::of(plan, &opened.users);
     let mapped = idmap::Mapped::of(&plan.mounts, &opened.sources, terms)?;
     let mut lent = lent_score(plan)?;
@@ -179,7 +187,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     let mut classes = ClassGuard::make(plan, newborn.child()?)?;
     timing.parent(Phase::Adopt);
     settle(&request, newborn.child()?, &parent, &mut cgroup)?;
-    network::make(&plan.namespaces, &parent)?;
+    network::make(plan, (newborn.child()?, &parent), net_devices.as_mut())?;
     timing.parent(Phase::Network);
     // Written while the child is at work, put in place when it is done.
     let record = Record {
@@ -206,6 +214,9 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
 
     reservation.keep();
     classes.keep = true;
+    if let Some(devices) = net_devices {
+        devices.keep();
+    }
     warnings.extend(cgroup.keep());
     Ok(Created {
         child: newborn.keep()?,

@@ -36,6 +36,8 @@ pub(crate) enum ToChild {
     Source,
     /// The network namespace, by descriptor.
     Network,
+    /// Devices have moved into the network namespace that it was born into.
+    Devices,
     /// systemd has made the unit around it.
     Joined,
     /// Hooks have run, or the clocks or the limits are set.
@@ -50,6 +52,7 @@ impl ToChild {
             Self::Mapped => b'M',
             Self::Source => b'S',
             Self::Network => b'N',
+            Self::Devices => b'D',
             Self::Joined => b'J',
             Self::Continue => b'C',
             Self::Go => b'G',

@@ -13,6 +13,7 @@ mod ids;
 mod labels;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod numbers;
 mod process;
 mod refusal;
@@ -22,7 +23,6 @@ mod scheduling;
 mod seccomp;
 mod show;
 mod sysctl;
-mod unsupported;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,7 @@ pub use ids::{IdMap, Writer};
 pub use mounts::{Idmap, Mapping, Mount, MountKind, Setting, Symlinks};
 pub(crate) use mounts::{Ids, Label, Surroundings, list as plan_mounts, target as mount_target};
 pub use namespaces::{Join, NamespacePlan};
+pub use net_devices::NetDevice;
 pub use numbers::Numbers;
 pub use process::{Base, Process, Rlimit, Terminal, User};
 pub use refusal::{Lack, Refusal};
@@ -95,6 +96,8 @@ pub struct Plan {
     pub namespaces: NamespacePlan,
     /// What sets the clocks of a new time namespace apart from the host's.
     pub time_offsets: Vec<TimeOffset>,
+    /// Devices of the host that become the container's.
+    pub net_devices: Vec<NetDevice>,
     /// `None` where no cgroup is made.
     pub cgroup: Option<cgroup::Plan>,
     /// `None` where the container stays in the class of its creator.
@@ -135,13 +138,13 @@ impl Plan {
     ) -> Result<Self, Refusal> {
         let spec = &bundle.spec;
         refusal::oci_version(spec.version())?;
-        unsupported::refuse(spec)?;
         let mut warnings = Vec::new();
         let mut lacks = Vec::new();
 
         let namespaces = namespaces::plan(spec, host, &mut lacks, &mut warnings)?;
         let time_offsets = clocks::plan(spec, &namespaces, host, &mut lacks)?;
         let rootless = options.rootless.unwrap_or_else(|| host.is_rootless());
+        let net_devices = net_devices::plan(spec, &namespaces, host, &mut lacks)?;
         let annotations = annotations::plan(spec, options.systemd.is_some(), &mut warnings)?;
         let ids = ids::of(spec, &namespaces)?;
         let mut cgroup = cgroup_plan(id, bundle, host, options)?;
@@ -233,6 +236,7 @@ impl Plan {
             rootless,
             namespaces,
             time_offsets,
+            net_devices,
             cgroup,
             resctrl,
             mounts,

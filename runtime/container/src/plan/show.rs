@@ -87,6 +87,9 @@ fn namespaces(out: &mut String, plan: &Plan) -> std::fmt::Result {
             offset.clock, offset.seconds, offset.nanoseconds
         )?;
     }
+    for device in &plan.net_devices {
+        writeln!(out, "netdevice   {} as {}", device.host, device.name)?;
+    }
     for (name, value) in [
         ("hostname", &plan.hostname),
         ("domainname", &plan.domainname),

@@ -33,7 +33,7 @@ pub(super) fn features(invocation: &Invocation) -> Result<Done, Failure> {
                 "selinux": {"enabled": true},
                 "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
                 "mountExtensions": {"idmap": {"enabled": true}},
-                "netDevices": {"enabled": false},
+                "netDevices": {"enabled": true},
             },
             "annotations": {"io.github.orlop.version": env!("CARGO_PKG_VERSION")},
             "potentiallyUnsafeConfigAnnotations": ["bundle", "org.systemd.property.", "org.criu.config", "run.oci."],
