@@ -1,6 +1,6 @@
 //! Terminals: the foreground run in a user's terminal, and the console socket of a detached one.
 
-use orlop_tests::{ConsoleSocket, Env, Must, Pty, sys};
+use orlop_tests::{ConsoleSocket, Env, Must, Pty, sys, until};
 use serde_json::json;
 use std::fs::File;
 
@@ -268,4 +268,105 @@ fn wrong_combinations_of_terminal_and_socket_are_refused() {
         .arg(env.id());
     create.run().refused(1, &["console socket"]);
     env.as_before(&world, "a socket without a terminal");
+}
+
+/// Fills its terminal until nobody takes any more, and ends by a signal with a code of its own.
+const FLOOD: &str = "trap 'kill -9 $!; exit 7' TERM; while :; do echo 0123456789; done & echo $! > /dev/null; \
+    while :; do sleep 0.02; done";
+
+/// Waits until a pipe or socket holds something, and no more comes.
+fn stalls(end: &impl std::os::fd::AsFd) {
+    let mut before = 0;
+    until("a reader's lack", || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let now = sys::unread(end.as_fd()).must("what is there to read");
+        let same = now > 0 && now == before;
+        before = now;
+        same.then_some(())
+    });
+}
+
+#[test]
+fn signals_are_passed_on_while_nobody_reads_the_output() {
+    let env = Env::new();
+    for case in ["run", "exec"] {
+        let mut bundle = env.bundle();
+        bundle.set("/process/terminal", json!(case == "run"));
+        if case == "run" {
+            bundle.sh(FLOOD);
+        } else {
+            bundle.args(&["sleep", "1000"]);
+        }
+        bundle.write();
+        let id = env.id();
+        let command = if case == "run" {
+            env.orlop(&["run", "--bundle"]).arg(&bundle.dir).arg(&id)
+        } else {
+            let id = env.start(&bundle);
+            env.orlop(&["exec", "-t", &id, "sh", "-c", FLOOD])
+        };
+        let (reader, writer) = std::io::pipe().must("a pipe");
+        let running = command.to(writer).spawn();
+        stalls(&reader);
+        sys::kill(running.pid(), libc::SIGTERM).must("signal the runtime");
+        // Its program has ended; what it has written waits for somebody to read it, or for somebody who does not want it.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        if case == "run" {
+            env.reaches(&id, "stopped");
+        }
+        sys::kill(running.pid(), libc::SIGTERM).must("signal the runtime again");
+        running.wait().exits(7);
+        drop(reader);
+    }
+}
+
+#[test]
+fn what_a_stalled_reader_has_not_read_is_still_there_for_it() {
+    let env = Env::new();
+    let run = |stdout: std::os::fd::OwnedFd, reader: std::os::fd::OwnedFd| {
+        let mut bundle = env.bundle();
+        bundle
+            .set("/process/terminal", json!(true))
+            .sh("seq 1 60000; echo the end; exit 3");
+        bundle.write();
+        let running = env
+            .orlop(&["run", "--bundle"])
+            .arg(&bundle.dir)
+            .arg(env.id())
+            .to(stdout)
+            .spawn();
+        stalls(&reader);
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut File::from(reader), &mut text).must("the output");
+        running.wait().exits(3);
+        let numbers: Vec<&str> = text.lines().collect();
+        assert_eq!(numbers.len(), 60001, "lines");
+        assert_eq!((numbers[59999], numbers[60000]), ("60000", "the end"));
+    };
+    let (reader, writer) = std::io::pipe().must("a pipe");
+    run(writer.into(), reader.into());
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().must("a socket");
+    run(writer.into(), reader.into());
+}
+
+#[test]
+fn a_stalled_terminal_of_the_callers_holds_up_no_signal() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle.set("/process/terminal", json!(true)).sh(FLOOD);
+    bundle.write();
+    let id = env.id();
+    let (master, slave) = sys::open_pty().must("a terminal that nobody reads");
+    let running = env
+        .orlop(&["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&id)
+        .to(slave)
+        .spawn();
+    stalls(&master);
+    sys::kill(running.pid(), libc::SIGTERM).must("signal the runtime");
+    env.reaches(&id, "stopped");
+    sys::kill(running.pid(), libc::SIGTERM).must("signal the runtime again");
+    running.wait().exits(7);
+    drop(master);
 }

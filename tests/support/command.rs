@@ -86,6 +86,14 @@ impl Cmd {
         self
     }
 
+    /// Connects the command's stdout to something else than a file.
+    #[must_use]
+    pub fn to(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.own_stdio = true;
+        self.command.stdout(stdout).stderr(Stdio::null());
+        self
+    }
+
     /// Starts the command.
     #[track_caller]
     pub fn spawn(mut self) -> Running {

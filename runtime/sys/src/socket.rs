@@ -82,6 +82,12 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Resu
     }
 }
 
+/// Writes to a stream what it takes without waiting; `EAGAIN` if that is nothing.
+pub fn write_now(socket: impl AsFd, bytes: &[u8]) -> Result<usize> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    nix::sys::socket::send(socket.as_fd().as_raw_fd(), bytes, flags)
+}
+
 /// Receives one message and its descriptor, if it carries one; no bytes mean that the other side is gone.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(&[u8], Option<OwnedFd>)> {
     let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
