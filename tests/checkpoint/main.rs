@@ -4,6 +4,7 @@ mod moves;
 mod outside;
 mod refused;
 mod streams;
+mod systemd;
 
 use orlop_tests::{Bundle, Cmd, Done, Env, Must, skip, until};
 use std::path::{Path, PathBuf};

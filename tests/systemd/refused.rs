@@ -123,12 +123,3 @@ fn the_plan_tells_the_unit() {
         assert!(plan.stdout().contains(part), "{part}\n{plan}");
     }
 }
-
-#[test]
-fn a_restore_says_that_it_cannot() {
-    let env = Env::new();
-    let restore = orlop_by_systemd(&env, &["restore", &env.id()]);
-    restore
-        .run()
-        .refused(1, &["--systemd-cgroup", "--cgroup-manager cgroupfs"]);
-}

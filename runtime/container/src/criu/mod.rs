@@ -22,7 +22,7 @@ pub(crate) use place::Place;
 pub(crate) use program::{check, find};
 pub(crate) use repair::repair;
 pub(crate) use request::Event;
-pub(crate) use restore::{Image, restore};
+pub(crate) use restore::{Image, begin};
 
 /// What criu does with cgroups (`criu_cg_mode`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

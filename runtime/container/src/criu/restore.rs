@@ -26,48 +26,68 @@ pub(crate) struct Image<'a> {
     /// The root file system, and the directory that it is attached at for criu.
     pub(crate) root: (OwnedFd, &'a Path),
     pub(crate) joins: &'a [(Namespaces, OwnedFd)],
-    pub(crate) cgroup: Option<&'a cgroup::Cgroup>,
+    /// Whether the container has cgroups of its own.
+    pub(crate) cgroups: bool,
 }
 
-/// Brings a container back; returns the id of its process, which is a child of ours.
-pub(crate) fn restore(
-    program: &Path,
-    image: Image<'_>,
-    event: impl FnMut(Event<'_>) -> Result<()>,
-) -> Result<i32> {
-    let mut opts = request(&image)?;
+/// A criu that waits to be told to restore.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    criu: Criu,
+    opts: Message,
+    cgroups: bool,
+}
+
+/// Starts criu. Its processes are the container's soon: before it goes on it has to be in the container's cgroups, which in the image had
+/// other names.
+pub(crate) fn begin(program: &Path, image: &Image<'_>) -> Result<Begun> {
+    let mut opts = request(image)?;
     let dirs = image.place.dirs();
-    let fds = inherit(&mut opts, &image, dirs.len())?;
-    let mut criu = Criu::start(Setup {
+    let fds = inherit(&mut opts, image, dirs.len())?;
+    let criu = Criu::start(Setup {
         program,
         path: image.options.search.as_deref(),
         dirs: &dirs,
         fds: &fds,
         root: Some((&image.root.0, image.root.1)),
     })?;
-    if let Some(cgroup) = image.cgroup {
-        // criu's processes are the container's soon: they begin in its cgroups, which in the image had other names.
-        cgroup
-            .join(criu.pid())
-            .context("move criu into the container's cgroups")?;
-        for (controller, path) in memberships(criu.pid())? {
-            let mut root = Message::default();
-            opts.message(field::CGROUP_ROOT, root.text(1, &controller).text(2, &path));
+    Ok(Begun {
+        criu,
+        opts,
+        cgroups: image.cgroups,
+    })
+}
+
+impl Begun {
+    /// Returns criu's own process, a child of ours.
+    pub(crate) fn pid(&self) -> i32 {
+        self.criu.pid()
+    }
+
+    /// Brings the container back; returns the id of its process, which is a child of ours.
+    pub(crate) fn restore(mut self, event: impl FnMut(Event<'_>) -> Result<()>) -> Result<i32> {
+        if self.cgroups {
+            for (controller, path) in memberships(self.criu.pid())? {
+                let mut root = Message::default();
+                let root = root.text(1, &controller).text(2, &path);
+                self.opts.message(field::CGROUP_ROOT, root);
+            }
         }
+        let mut request = Message::default();
+        self.criu
+            .ask(Kind::Restore, request.message(2, &self.opts), false)?;
+        let response = converse(&mut self.criu, Kind::Restore, event)?;
+        let exit = self.criu.end()?;
+        if exit.code() != 0 {
+            bail!(
+                "criu: ended with code {} after it had restored the container",
+                exit.code()
+            );
+        }
+        response
+            .restored
+            .context("criu: a restored container without a process")
     }
-    let mut request = Message::default();
-    criu.ask(Kind::Restore, request.message(2, &opts), false)?;
-    let response = converse(&mut criu, Kind::Restore, event)?;
-    let exit = criu.end()?;
-    if exit.code() != 0 {
-        bail!(
-            "criu: ended with code {} after it had restored the container",
-            exit.code()
-        );
-    }
-    response
-        .restored
-        .context("criu: a restored container without a process")
 }
 
 fn request(image: &Image<'_>) -> Result<Message> {

@@ -63,21 +63,31 @@ impl CgroupGuard {
 
     /// Asks systemd for the unit around the child.
     pub(super) fn ask(&mut self, plan: &Plan, child: &Child) -> Result<()> {
+        self.ask_for(plan, child.pid.as_raw())
+    }
+
+    fn ask_for(&mut self, plan: &Plan, pid: i32) -> Result<()> {
         if let Some((start, unit)) = &mut self.unit {
-            start
-                .ask(unit, child.pid.as_raw())
-                .with_context(|| at(plan, unit))?;
+            start.ask(unit, pid).with_context(|| at(plan, unit))?;
         }
         Ok(())
     }
 
+    /// Waits for the unit, if there is one to wait for; tells whether there was.
+    fn finish(&mut self, plan: &Plan, pid: i32) -> Result<bool> {
+        let (Some((start, unit)), Some(cgroups)) = (self.unit.take(), &plan.cgroup) else {
+            return Ok(false);
+        };
+        let made = start.finish(cgroups, &unit, pid);
+        self.cgroup = Some(made.with_context(|| at(plan, &unit))?);
+        Ok(true)
+    }
+
     /// Waits until the child is in its cgroups, and tells it so; it was born into those that are not systemd's.
     pub(super) fn settle(&mut self, plan: &Plan, child: &Child, parent: &Channel) -> Result<()> {
-        let (Some((start, unit)), Some(cgroups)) = (self.unit.take(), &plan.cgroup) else {
+        if !self.finish(plan, child.pid.as_raw())? {
             return Ok(());
-        };
-        let made = start.finish(cgroups, &unit, child.pid.as_raw());
-        self.cgroup = Some(made.with_context(|| at(plan, &unit))?);
+        }
         match parent.tell_child(ToChild::Joined) {
             // It has failed meanwhile, and what it has said will be heard.
             Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
@@ -109,6 +119,19 @@ fn at(plan: &Plan, unit: &cgroup::UnitPlan) -> String {
 
 /// For a creation whose processes are made by somebody else.
 impl CgroupGuard {
+    /// Sees another program into all of the cgroups, whoever makes them.
+    pub(crate) fn receive(&mut self, plan: &Plan, pid: i32) -> Result<()> {
+        self.ask_for(plan, pid)?;
+        if self.finish(plan, pid)? {
+            return Ok(());
+        }
+        self.cgroup.as_ref().map_or(Ok(()), |cgroup| {
+            cgroup
+                .join(pid)
+                .with_context(|| format!("move process {pid} into the container's cgroups"))
+        })
+    }
+
     /// Kills whatever is in cgroups that are not kept.
     pub(crate) fn end(&self) {
         if let (Some(cgroup), false) = (&self.cgroup, self.keep) {

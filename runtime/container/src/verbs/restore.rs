@@ -1,6 +1,7 @@
 //! `restore`: a new container from a bundle and an image of criu's.
 //!
-//! It is made in the order of a creation: id and intent, cgroups, then criu in the place of the clone. When criu says that all processes
+//! It is made in the order of a creation: id and intent, cgroups, then criu in the place of the clone, around which systemd makes the unit where
+//! it is systemd's to make. When criu says that all processes
 //! are there and none runs yet, limits are set and the record is put in place; then they go on.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -64,7 +65,6 @@ pub fn restore(request: Restore<'_>) -> Result<Created> {
         terminal: None,
         child: None,
     };
-    let groups = coming.cgroup.cgroup().cloned();
     let image = Image {
         plan,
         options: request.options,
@@ -73,9 +73,11 @@ pub fn restore(request: Restore<'_>) -> Result<Created> {
         state: &state,
         root: (opened.root, &root.0),
         joins: &opened.joins,
-        cgroup: groups.as_ref(),
+        cgroups: plan.cgroup.is_some(),
     };
-    criu::restore(&program, image, |event| coming.meet(event))
+    let criu = criu::begin(&program, &image)?;
+    coming.cgroup.receive(plan, criu.pid())?;
+    criu.restore(|event| coming.meet(event))
         .map_err(|error| place.explain(error))?;
     let Some((child, record)) = coming.child.take().zip(coming.record.take()) else {
         bail!("criu: restored a container without saying so; install a newer one");

@@ -53,10 +53,6 @@ pub(super) fn restore(invocation: &Invocation) -> Result<Done, Failure> {
         let [id] = exactly(&args.id)?;
         let id = ContainerId::parse(id)?;
         refuse_ordinary_user("restore")?;
-        if invocation.systemd().is_some() {
-            // A scope is made around a process; criu makes its processes in cgroups that are there.
-            bail!("--systemd-cgroup: not supported here; use --cgroup-manager cgroupfs");
-        }
         let (root, _) = invocation.root()?;
         let restoring = restoring(&args)?;
         let options = args.common.options()?;
@@ -64,6 +60,7 @@ pub(super) fn restore(invocation: &Invocation) -> Result<Done, Failure> {
         let flags = container::Options {
             no_pivot: args.no_pivot,
             no_cgroup: invocation.no_cgroup(),
+            systemd: invocation.systemd(),
             ..container::Options::default()
         };
         let plan = Plan::new(&id, &bundle, &Host::probe()?, &flags)?;
