@@ -71,6 +71,11 @@ fn annotations() {
             |t| annotation(t, "run.oci.pidfd_receiver", "/nosuch"),
         ),
         case(
+            "a kind of label that is not known",
+            &["annotations[\"run.oci.mount_context_type\"]", "fscontext"],
+            |t| annotation(t, "run.oci.mount_context_type", "other"),
+        ),
+        case(
             "a relative receiver",
             &["annotations[\"run.oci.pidfd_receiver\"]", "absolute"],
             |t| annotation(t, "run.oci.pidfd_receiver", "nosuch"),

@@ -207,6 +207,35 @@ fn a_selinux_label_is_applied() {
     env.orlop(&["delete", "--force", &id]).run().ok();
 }
 
+/// A kernel without a policy takes no label for a mount, so it is the plan that is looked at.
+#[test]
+fn an_annotation_says_which_label_new_file_systems_get() {
+    let env = Env::new();
+    for (kind, wanted) in [(None, "context"), (Some("fscontext"), "fscontext")] {
+        let mut bundle = env.bundle();
+        bundle.set(
+            "/linux/mountLabel",
+            json!("system_u:object_r:container_file_t:s0"),
+        );
+        if let Some(kind) = kind {
+            bundle.set("/annotations", json!({"run.oci.mount_context_type": kind}));
+        }
+        bundle.write();
+        let plan = env
+            .orlop(&["plan", "--json"])
+            .arg(&bundle.dir)
+            .run()
+            .ok()
+            .stdout();
+        let on = Path::new("/sys/fs/selinux").exists();
+        let found = plan.contains(&format!("\"key\": \"{wanted}\""));
+        assert_eq!(
+            found, on,
+            "a label where SELinux is on, and none where it is off\n{plan}"
+        );
+    }
+}
+
 /// What the kernel knows under another name only is not what was asked for.
 #[test]
 fn a_label_that_the_kernel_turns_into_another_is_refused() {

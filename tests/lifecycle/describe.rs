@@ -443,3 +443,36 @@ fn plan_tells_the_steps_and_does_nothing() {
     );
     env.as_before(&world, "plan");
 }
+
+#[test]
+fn plan_tells_of_clocks_devices_and_annotations() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    let hook = json!([{"path": "/bin/true"}]);
+    bundle
+        .namespace("time", None)
+        .set("/linux/timeOffsets", json!({"boottime": {"secs": 86400}}))
+        .set("/linux/netDevices", json!({"eth7": {"name": "net%d"}}))
+        .set("/hooks/prestart", hook)
+        .set(
+            "/annotations",
+            json!({
+                "run.oci.hooks.stderr": "/log",
+                "run.oci.keep_original_groups": "1",
+                "run.oci.pidfd_receiver": "/socket",
+                "run.oci.handler": "krun",
+            }),
+        )
+        .write();
+    let done = env.orlop(&["plan"]).arg(&bundle.dir).run().ok();
+    for part in [
+        "clock       boottime 86400 s and 0 ns from the host's\n",
+        "netdevice   eth7 as net%d\n",
+        "hook        stderr to /log\n",
+        "groups the caller's\n",
+        "pidfd       to /socket\n",
+        "ignored     annotations[\"run.oci.handler\"]",
+    ] {
+        assert!(done.stdout().contains(part), "{part}\n{done}");
+    }
+}

@@ -222,3 +222,44 @@ fn memory_in_use_is_not_taken_away_where_that_is_asked() {
     case.cgroup.kill_all(9).expect("kill");
     shell.wait().expect("ours");
 }
+
+#[test]
+fn processes_begin_in_a_delegated_cgroup() {
+    let _alone = HUGETLB.lock().expect("no panic before");
+    let Some(case) = Case::unified("delegate", "{}") else {
+        return;
+    };
+    let mut layout = Layout::probe().expect("proc");
+    layout.v1.clear();
+    let relative = case.cgroup.dirs[0].relative.display();
+    let path = CgroupPath::parse(Some(&format!("/{relative}/own")), "id").expect("plain");
+    let mut plan = plan(&layout, &path, None).expect("no limits");
+    plan.delegate("/a/b", (4711, 4712), "at").expect("v2 alone");
+    let made = make(&plan).expect("free");
+    let (own, home) = (made.dirs[0].path.clone(), made.dirs[0].path.join("a/b"));
+
+    let owner = |path: &std::path::Path| {
+        use std::os::unix::fs::MetadataExt;
+        let meta = std::fs::metadata(path).expect("it is there");
+        (meta.uid(), meta.gid())
+    };
+    assert_eq!(owner(&home), (4711, 4712));
+    assert_eq!(owner(&home.join("cgroup.procs")), (4711, 4712));
+    assert_eq!(owner(&own), (0, 0), "limits are not the container's");
+    assert_eq!(owner(&home.join("cgroup.freeze")), (0, 0));
+    let controllers = |path: &std::path::Path| read(&path.join("cgroup.controllers"));
+    assert_eq!(controllers(&home), controllers(&own), "all are handed down");
+
+    let mut sleeper = std::process::Command::new("sleep")
+        .arg("100")
+        .spawn()
+        .expect("sleep");
+    let pid = i32::try_from(sleeper.id()).expect("a pid");
+    made.join(pid).expect("a cgroup without others below");
+    assert_eq!(read(&home.join("cgroup.procs")), pid.to_string());
+    assert_eq!(made.pids().expect("from above"), [pid]);
+    made.kill_all(9).expect("from above");
+    sleeper.wait().expect("killed");
+    made.remove().expect("all of it");
+    assert!(!own.exists());
+}

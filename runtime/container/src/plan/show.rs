@@ -47,6 +47,9 @@ fn write(out: &mut String, plan: &Plan) -> std::fmt::Result {
     {
         writeln!(out, "hook        {kind} {}", hook.path.display())?;
     }
+    if let Some(socket) = &plan.pidfd_receiver {
+        writeln!(out, "pidfd       to {}", socket.display())?;
+    }
     process(out, plan)?;
     for warning in &plan.warnings {
         writeln!(out, "ignored     {warning}")?;
