@@ -1,5 +1,6 @@
 //! Annotations that ask the runtime for something: crun's.
 
+use crate::user_namespace;
 use orlop_tests::{Bundle, ConsoleSocket, Env, Must, cgroup_of, only_v2, orlop, skip, sys};
 use serde_json::{Value, json};
 use std::fs;
@@ -11,15 +12,6 @@ fn annotate<'a>(bundle: &'a mut Bundle, key: &str, value: impl Into<Value>) -> &
     bundle.set("/annotations", json!({}));
     bundle.config["annotations"][key] = value.into();
     bundle
-}
-
-fn user_namespace(bundle: &mut Bundle) {
-    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    bundle
-        .namespace("user", None)
-        .set("/linux/uidMappings", map.clone())
-        .set("/linux/gidMappings", map);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000)).must("an owner");
 }
 
 /// Starts the runtime with supplementary groups.

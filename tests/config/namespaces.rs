@@ -1,8 +1,8 @@
 //! `linux.namespaces`, the id mappings, names and sysctl.
 
-use crate::check;
+use crate::{check, user_namespace};
 use orlop_tests::{Env, Must};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 
 const KINDS: [(&str, &str); 7] = [
@@ -144,19 +144,6 @@ fn sysctl() {
         show,
         "1\n123456789\n4096\n33\n7",
     );
-}
-
-fn map(host: u32, size: u32) -> Value {
-    json!([{"containerID": 0, "hostID": host, "size": size}])
-}
-
-/// Adds a user namespace whose root is 100000 on the host, and gives it the root file system.
-fn user_namespace(bundle: &mut orlop_tests::Bundle) {
-    bundle
-        .namespace("user", None)
-        .set("/linux/uidMappings", map(100_000, 65536))
-        .set("/linux/gidMappings", map(200_000, 65536));
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(200_000)).must("an owner");
 }
 
 #[test]

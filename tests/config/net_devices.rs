@@ -1,5 +1,6 @@
 //! `linux.netDevices`: devices of the host become the container's, as they are, and go back when there is no container after all.
 
+use crate::user_namespace;
 use orlop_tests::{Bundle, Env, Must, sys};
 use serde_json::{Value, json};
 
@@ -80,15 +81,6 @@ fn names(env: &Env) -> String {
 
 fn devices(bundle: &mut Bundle, devices: Value) -> &mut Bundle {
     bundle.set("/linux/netDevices", devices)
-}
-
-fn user_namespace(bundle: &mut Bundle) {
-    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    bundle
-        .namespace("user", None)
-        .set("/linux/uidMappings", map.clone())
-        .set("/linux/gidMappings", map);
-    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000)).must("an owner");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `linux.timeOffsets`: the clocks of a container, of what is executed in it later, and of nobody else.
 
+use crate::user_namespace;
 use orlop_tests::{Bundle, Env, Must};
 use serde_json::{Value, json};
 use std::fs;
@@ -74,22 +75,14 @@ fn a_created_container_is_in_its_time_already() {
 #[test]
 fn clocks_are_set_in_a_user_namespace_and_beside_joined_ones() {
     let env = Env::new();
-    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    let user = |bundle: &mut Bundle| {
-        bundle
-            .namespace("user", None)
-            .set("/linux/uidMappings", map.clone())
-            .set("/linux/gidMappings", map.clone());
-        std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000)).must("an owner");
-    };
     let script = "cat /proc/self/timens_offsets";
     let mut bundle = env.bundle();
-    user(&mut bundle);
+    user_namespace(&mut bundle);
     clocks(&mut bundle).sh(script);
     assert_eq!(shown(&env.run(&bundle).ok().stdout()), SHOWN, "new");
 
     let mut holder = env.bundle();
-    user(&mut holder);
+    user_namespace(&mut holder);
     holder.args(&["sleep", "1000"]);
     let pid = env.pid(&env.start(&holder));
     let mut bundle = env.bundle();

@@ -218,14 +218,14 @@ fn what_can_be_delegated() {
     let path = CgroupPath::parse(Some("/own"), "id").expect("plain");
     let mut plan = plan_of(&v2(), &path);
     for (given, below) in [("payload", "payload"), ("/a//b/", "a/b"), ("a.b", "a.b")] {
-        plan.delegate(given, (1, 2), "at").expect(given);
+        plan.delegate(given, "at").expect(given);
         assert_eq!(
             plan.home(&plan.dirs[0]).path,
             PathBuf::from("/c/unified/own").join(below)
         );
     }
     for wrong in ["", "/", "..", "a/../b", ".a", "a\nb", &"x".repeat(256)] {
-        let refusal = plan.delegate(wrong, (1, 2), "at").expect_err(wrong);
+        let refusal = plan.delegate(wrong, "at").expect_err(wrong);
         assert!(
             refusal.to_string().starts_with("at: "),
             "{wrong:?}: {refusal}"
@@ -233,7 +233,7 @@ fn what_can_be_delegated() {
     }
     let mut hybrid = v2();
     hybrid.v1.push(hierarchy("pids", "pids", ""));
-    let refusal = plan_of(&hybrid, &path).delegate("a", (0, 0), "at");
+    let refusal = plan_of(&hybrid, &path).delegate("a", "at");
     let refusal = refusal.expect_err("version 1").to_string();
     assert!(refusal.contains("cgroup v2 alone"), "{refusal}");
 }
