@@ -1,6 +1,6 @@
 //! Overwriting the runtime's own executable from inside (CVE-2019-5736).
 
-use orlop_tests::{Bundle, Cmd, Env, Must, orlop};
+use orlop_tests::{Bundle, Cmd, Env, Must, copy_program, orlop};
 use serde_json::json;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,7 +15,7 @@ struct Copy {
 impl Copy {
     fn new(env: &Env) -> Self {
         let path = env.dir.join("runtime-copy");
-        fs::copy(orlop(), &path).must("a copy of the runtime");
+        copy_program(&orlop(), &path);
         let bytes = fs::read(&path).must("the copy");
         Self { path, bytes }
     }

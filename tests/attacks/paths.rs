@@ -1,7 +1,7 @@
 //! Symlinks and `..` in an image or a shared volume that point a mount at the host.
 
 use crate::{Victim, safe_or_refused};
-use orlop_tests::{Bundle, Env, Must, sys};
+use orlop_tests::{Bundle, Env, Must, copy_program, sys};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -170,7 +170,7 @@ fn a_symlink_where_a_file_is_bound() {
 fn a_program_is_looked_up_inside() {
     let env = Env::new();
     let victim = Victim::new(&env);
-    fs::copy("/bin/busybox", victim.dir.join("../program")).must("a program on the host");
+    copy_program(Path::new("/bin/busybox"), &victim.dir.join("../program"));
     for way in ways(&env.dir.join("program")) {
         let mut bundle = env.bundle();
         symlink(&way, bundle.rootfs().join("bin/outside")).must("a link");

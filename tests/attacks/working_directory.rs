@@ -1,9 +1,10 @@
 //! A leaked directory of the host as working directory (CVE-2024-21626).
 
-use orlop_tests::{Bundle, Cmd, Env, Must, sys};
+use orlop_tests::{Bundle, Cmd, Env, Must, copy_program, sys};
 use serde_json::json;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 /// Reads a file of the host by climbing from the working directory.
 fn look(env: &Env) -> String {
@@ -118,7 +119,7 @@ fn a_program_of_the_host_is_not_reached_through_an_fd() {
     let env = Env::new();
     let mut bundle = bundle(&env);
     // A static program: a dynamic one would not find its loader inside.
-    fs::copy("/bin/busybox", env.dir.join("sh")).must("a program on the host");
+    copy_program(Path::new("/bin/busybox"), &env.dir.join("sh"));
     for program in [
         "/proc/self/fd/7/bin/sh",
         "/proc/self/fd/9/sh",
@@ -161,7 +162,7 @@ fn no_descriptor_reaches_the_program() {
 #[test]
 fn cve_2024_21626_no_own_descriptor_leads_to_a_program_of_the_host() {
     let env = Env::new();
-    fs::copy("/bin/busybox", env.dir.join("busybox")).must("a program on the host");
+    copy_program(Path::new("/bin/busybox"), &env.dir.join("busybox"));
     let up = "../".repeat(12);
     let program = |fd: i32| format!("/proc/self/fd/{fd}/{up}{}/busybox", env.dir.display());
     let mut bundle = env.bundle();

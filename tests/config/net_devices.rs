@@ -178,9 +178,12 @@ fn devices_join_a_network_that_is_there() {
     assert_eq!(names(&env), "lo eth7p eth8p eth8");
 }
 
+/// What makes a creation fail, the text that says so, and how a bundle gets it.
+type Spoil = (&'static str, &'static str, fn(&mut Bundle));
+
 #[test]
 fn a_device_comes_back_when_there_is_no_container_after_all() {
-    let spoil: [(&str, &str, fn(&mut Bundle)); 4] = [
+    let spoil: [Spoil; 4] = [
         ("a hook", "hooks.createRuntime[0]", |b| {
             let failing = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exit 3"]}]);
             b.set("/hooks/createRuntime", failing);

@@ -227,7 +227,7 @@ fn spec_takes_a_bundle_and_a_rootless_form() {
 fn features_need_no_root_directory_and_no_privilege() {
     let env = Env::new();
     let copy = env.dir.join("orlop");
-    fs::copy(orlop_tests::orlop(), &copy).must("a copy that everybody can reach");
+    orlop_tests::copy_program(&orlop_tests::orlop(), &copy);
     let command = env.cmd(&copy).args(["--root", "/nosuch/root", "features"]);
     let command = command.with(|command| {
         command.env_clear().uid(65534).gid(65534);

@@ -8,7 +8,7 @@ mod delegated;
 mod life;
 mod namespace;
 
-use orlop_tests::{Bundle, Cmd, Done, Env, Must, orlop, skip, sys, until};
+use orlop_tests::{Bundle, Cmd, Done, Env, Must, copy_program, orlop, skip, sys, until};
 use serde_json::{Value, json};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
@@ -111,7 +111,7 @@ impl User {
         // The checkout may lie where no other user looks.
         let own = self.env.dir.join("own");
         fs::create_dir_all(own.join("run")).must(own.display());
-        fs::copy(orlop(), own.join("orlop")).must("copy the runtime");
+        copy_program(&orlop(), &own.join("orlop"));
         fs::set_permissions(own.join("run"), Permissions::from_mode(0o700)).must(own.display());
         self.give(&own);
     }

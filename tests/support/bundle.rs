@@ -18,6 +18,15 @@ pub struct Bundle {
     pub config: Value,
 }
 
+/// Copies a program that is to be executed.
+///
+/// Another program does it: a descriptor of our own that writes would reach the processes that other tests start meanwhile, and
+/// what is open for writing cannot be executed.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.must("cp").success(), "copy {}", from.display());
+}
+
 impl Bundle {
     /// Makes a bundle in `dir`, which must not exist; the config is `spec()`, marked with the environment variable `mark`.
     pub fn make(dir: PathBuf, mark: &str) -> Self {
@@ -28,11 +37,10 @@ impl Bundle {
         let busybox = ["/bin/busybox", "/usr/bin/busybox"]
             .into_iter()
             .find(|path| Path::new(path).exists());
-        fs::copy(
-            busybox.must("busybox (package busybox-static)"),
-            root.join("bin/busybox"),
-        )
-        .must("copy busybox");
+        copy_program(
+            Path::new(busybox.must("busybox (package busybox-static)")),
+            &root.join("bin/busybox"),
+        );
         for applet in APPLETS.split_whitespace() {
             if !root.join("bin").join(applet).exists() {
                 symlink("busybox", root.join("bin").join(applet)).must(applet);

@@ -16,7 +16,7 @@ mod wait;
 mod world;
 
 pub use agent::{Agent, Heard};
-pub use bundle::{Bundle, spec};
+pub use bundle::{Bundle, copy_program, spec};
 pub use cgroup::{cgroup_of, only_v2};
 pub use command::{Cmd, Done, Running};
 pub use env::{Env, orlop};
