@@ -1,7 +1,7 @@
 //! What a container of an ordinary user must not give to anybody.
 
 use crate::{Map, User};
-use orlop_tests::{Must, sys};
+use orlop_tests::{Must, sys, until};
 use serde_json::json;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -205,13 +205,20 @@ fn cve_2016_9962_what_enters_cannot_be_looked_into() {
     let mut bundle = user.bundle();
     user.map(&mut bundle, Map::Ranges);
     bundle.capabilities(&ALL);
-    // Looks at the descriptors of every other process of its pid namespace, all the time.
-    bundle.sh("while :; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] || [ $p = /proc/$$ ] || ls -l $p/fd 2>/dev/null | grep -E 'socket|/sys/fs/cgroup|/own/'; done; done");
-    let id = user.start(&bundle);
-    let said = user.env.dir.join("said");
+    // Looks at the descriptors of every process that comes, all the time.
+    let script = "echo ready; while :; do for p in /proc/[0-9]*; do case $p in /proc/1|/proc/$$) ;; *) ls -l $p/fd 2>/dev/null | grep -E 'socket|/own/';; esac; done; done";
+    bundle.sh(script).write();
+    let id = user.env.id();
+    let create = user.orlop(&["create", "--bundle"]);
+    let said = create.arg(&bundle.dir).arg(&id).run().ok();
+    user.orlop(&["start", &id]).run().ok();
+    until("the look-out", || {
+        (said.stdout() == "ready\n").then_some(())
+    });
     for _ in 0..20 {
+        // What enters has its parent's socket until its program begins.
         user.orlop(&["exec", &id, "true"]).run().ok();
     }
-    drop(said);
     user.orlop(&["delete", "--force", &id]).run().ok();
+    assert_eq!(said.stdout(), "ready\n", "{said}");
 }

@@ -70,12 +70,8 @@ pub(crate) fn take(
             Err(error) if plan.lenient && error.errno().is_some_and(is_denial) => error,
             Err(error) => return Err(error),
         };
-        if let Some(write) = plan
-            .writes
-            .iter()
-            .find(|write| write.dir == index && asked(write))
-        {
-            return Err(not_delegated(error, write));
+        if let Some((controller, json_path)) = asked(plan, index) {
+            return Err(not_delegated(error, controller, json_path));
         }
         for path in made.drain(before..).rev() {
             // Nobody has entered it; what stays all the same is found by the intent.
@@ -97,19 +93,32 @@ fn is_denial(errno: Errno) -> bool {
     )
 }
 
-/// Whether a write limits anything for an ordinary user. Who can make no device's node need not be kept from opening one; but a
-/// denial of what would be open otherwise is meant.
-fn asked(write: &Write) -> bool {
-    !is_device_rule(write) || (write.file == "devices.deny" && write.value != "a")
+/// Returns what limits a cgroup: the controller, and the field that asks for it. Who can make no device's node need not be kept from
+/// opening one; but a denial of what would be open otherwise is meant.
+fn asked(plan: &Plan, dir: usize) -> Option<(&str, &str)> {
+    let denies = plan
+        .devices
+        .as_ref()
+        .filter(|it| it.dir == dir && it.denies);
+    let limits = |write: &&Write| {
+        write.dir == dir
+            && (!is_device_rule(write) || (write.file == "devices.deny" && write.value != "a"))
+    };
+    let write = plan.writes.iter().find(limits);
+    let controller = |write: &Write| write.file.find('.').unwrap_or(write.file.len());
+    match write {
+        Some(write) => Some((&write.file[..controller(write)], &write.json_path)),
+        None => denies.map(|_| ("devices", "linux.resources.devices")),
+    }
 }
 
-fn not_delegated(error: Error, write: &Write) -> Error {
+fn not_delegated(error: Error, controller: &str, json_path: &str) -> Error {
     match error {
         Error::Call { call, errno, .. } => Error::NotDelegated {
             call,
             errno,
-            controller: write.file.split('.').next().unwrap_or_default().to_owned(),
-            json_path: write.json_path.clone(),
+            controller: controller.to_owned(),
+            json_path: json_path.to_owned(),
         },
         other => other,
     }

@@ -20,7 +20,7 @@ pub(super) fn features(invocation: &Invocation) -> Result<Done, Failure> {
             "linux": {
                 "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
                 "capabilities": container::plan::capability_names(),
-                "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": true},
+                "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
                 "seccomp": {
                     "enabled": true,
                     "actions": seccomp::actions(),
