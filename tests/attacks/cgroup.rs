@@ -17,6 +17,8 @@ fn cve_2023_25809_without_a_cgroup_namespace_the_tree_is_read_only() {
             "/mounts/6/options",
             json!(["nosuid", "noexec", "nodev", "rw"]),
         )
-        .sh("for dir in /sys/fs/cgroup/*/; do mkdir $dir/new 2>/dev/null && echo $dir; done; echo ran");
-    env.run(&bundle).ok().prints("ran");
+        .sh("for file in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do \
+               test -e $file || continue; seen=yes; mkdir ${file%cgroup.procs}new 2>/dev/null && echo $file; \
+             done; echo seen: $seen");
+    env.run(&bundle).ok().prints("seen: yes");
 }

@@ -1,6 +1,6 @@
 //! What is the host's and must stay as it is, whatever a container does with what it was given.
 
-use orlop_tests::{Env, Must, sys};
+use orlop_tests::{Env, Must, hierarchy, sys};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -88,7 +88,7 @@ fn exec_stays_in_the_root_of_a_container_that_shares_the_hosts_mounts() {
 fn clearing_a_killed_creation_spares_a_cgroup_that_was_there_before() {
     let env = Env::new();
     let name = format!("{}-before", env.tag);
-    let cgroup = std::path::Path::new("/sys/fs/cgroup/pids").join(&name);
+    let cgroup = hierarchy("pids").join(&name);
     fs::create_dir(&cgroup).must("a cgroup");
     let fifo = env.dir.join("fifo");
     sys::mknod(&fifo, libc::S_IFIFO | 0o600, (0, 0)).must("a fifo");

@@ -1,17 +1,14 @@
 //! Limits and cgroup paths that cannot be.
 
 use crate::{Try, case, check};
-use orlop_tests::{Must, sys};
+use orlop_tests::{Must, freeze, hierarchy, sys};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
 
-/// Makes a cgroup of somebody else's in the hierarchy of `controller` with a process in it, and lets the container ask for it.
+/// Makes a cgroup of somebody else's in the hierarchy that has `controller` with a process in it, and lets the container ask for it.
 fn occupied(t: &mut Try<'_>, controller: &str) -> std::path::PathBuf {
     let name = format!("/{}-occupied", t.env.tag);
-    let dir = Path::new("/sys/fs/cgroup")
-        .join(controller)
-        .join(&name[1..]);
+    let dir = hierarchy(controller).join(&name[1..]);
     fs::create_dir(&dir).must(dir.display());
     let mut child = std::process::Command::new("/bin/sleep")
         .arg("1000")
@@ -65,14 +62,15 @@ fn cgroup_paths() {
         ),
         case(
             "a frozen cgroup",
-            &["linux.cgroupsPath|occupied", "frozen"],
+            &[
+                "linux.cgroupsPath|occupied",
+                "frozen",
+                "write THAWED to its freezer.state|write 0 to its cgroup.freeze",
+            ],
             |t| {
                 let dir = occupied(t, "freezer");
-                fs::write(dir.join("freezer.state"), "FROZEN").must("freeze");
-                t.undo.insert(
-                    0,
-                    Box::new(move || fs::write(dir.join("freezer.state"), "THAWED").must("thaw")),
-                );
+                freeze(&dir, true);
+                t.undo.insert(0, Box::new(move || freeze(&dir, false)));
             },
         ),
     ]);

@@ -17,7 +17,7 @@ mod world;
 
 pub use agent::{Agent, Heard};
 pub use bundle::{Bundle, copy_program, spec};
-pub use cgroup::{cgroup_of, only_v2};
+pub use cgroup::{cgroup_of, cgroup_paths, freeze, hierarchy, only_v2};
 pub use command::{Cmd, Done, Running};
 pub use env::{Env, orlop};
 pub use pty::Pty;

@@ -33,8 +33,13 @@ pub enum Error {
     Occupied { path: PathBuf, processes: usize },
 
     /// A process that joined would stop at once and never say why.
-    #[error("{}: container's cgroup unexpectedly frozen; write THAWED to its freezer.state", path.display())]
-    Frozen { path: PathBuf },
+    #[error("{}: container's cgroup unexpectedly frozen; write {value} to its {file}", path.display())]
+    Frozen {
+        path: PathBuf,
+        /// What thaws it, and where that is written.
+        value: &'static str,
+        file: &'static str,
+    },
 
     /// Below a cgroup that distributes threads there is no way to limit a whole process.
     #[error("{}: is in a threaded subtree, which has no {controller} controller; use a cgroupsPath outside of it ({json_path})", path.display())]

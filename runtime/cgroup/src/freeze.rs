@@ -60,11 +60,10 @@ impl Cgroup {
 
 /// Tells whether a directory that can be frozen is; others, and those that are gone, are not.
 pub(crate) fn is_frozen(dir: &Dir) -> Result<bool, Error> {
-    let (name, free) = match (dir.is_unified(), dir.has("freezer")) {
-        (true, _) => ("cgroup.freeze", "0"),
-        (false, true) => ("freezer.state", "THAWED"),
-        (false, false) => return Ok(false),
-    };
+    if !dir.is_unified() && !dir.has("freezer") {
+        return Ok(false);
+    }
+    let (name, free) = thawed(dir);
     let path = dir.path.join(name);
     match file::read(&path) {
         Ok(state) => Ok(state != free),
@@ -73,12 +72,21 @@ pub(crate) fn is_frozen(dir: &Dir) -> Result<bool, Error> {
     }
 }
 
+/// Returns the file that says whether a directory is frozen, and what it holds where that is not so.
+pub(crate) fn thawed(dir: &Dir) -> (&'static str, &'static str) {
+    if dir.is_unified() {
+        ("cgroup.freeze", "0")
+    } else {
+        ("freezer.state", "THAWED")
+    }
+}
+
 fn set(dir: &Dir, frozen: bool) -> Result<(), Error> {
-    let (name, value) = match (dir.is_unified(), frozen) {
-        (true, true) => ("cgroup.freeze", "1"),
-        (true, false) => ("cgroup.freeze", "0"),
-        (false, true) => ("freezer.state", "FROZEN"),
-        (false, false) => ("freezer.state", "THAWED"),
+    let (name, free) = thawed(dir);
+    let value = match (frozen, dir.is_unified()) {
+        (false, _) => free,
+        (true, true) => "1",
+        (true, false) => "FROZEN",
     };
     let path = dir.path.join(name);
     file::write(&path, value)

@@ -193,8 +193,11 @@ pub(crate) fn make_path(path: &Path, mount: &Path, made: &mut Vec<PathBuf>) -> R
 
 fn refuse_occupied(dir: &Dir) -> Result<(), Error> {
     if crate::freeze::is_frozen(dir)? {
+        let (file, value) = crate::freeze::thawed(dir);
         return Err(Error::Frozen {
             path: dir.path.clone(),
+            value,
+            file,
         });
     }
     let processes = crate::kill::pids_below(&dir.path)?.len();
