@@ -1,5 +1,6 @@
 //! `checkpoint`: saving a running container as an image of criu's.
 
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -56,7 +57,7 @@ fn check(checkpoint: &Checkpoint) -> Result<()> {
                 parent.display()
             );
         }
-        let dir = checkpoint.options.images.join(parent);
+        let dir = seen_from(&checkpoint.options.images, parent);
         if !dir.is_dir() {
             bail!(
                 "--parent-path {}: no directory {}",
@@ -75,6 +76,19 @@ fn check(checkpoint: &Checkpoint) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns where a relative path leads from a directory that may still have to be made, and then is no symlink.
+fn seen_from(dir: &Path, path: &Path) -> PathBuf {
+    let mut place = dir.to_owned();
+    for part in path.components() {
+        if part == Component::ParentDir && !place.exists() {
+            place.pop();
+        } else {
+            place.push(part);
+        }
+    }
+    place
 }
 
 fn save(
