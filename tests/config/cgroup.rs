@@ -1,35 +1,9 @@
 //! `linux.cgroupsPath` and `linux.resources`, read on the host.
 
-use orlop_tests::{Bundle, Env, Must, cgroup_of, only_v2, skip, sys};
+use orlop_tests::{Bundle, Env, Must, cgroup_of, cgroup_paths, only_v2, skip, sys};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
-
-/// The paths in `/proc/PID/cgroup` of those hierarchies that are mounted here; a hierarchy may be mounted only elsewhere.
-fn paths(table: &str) -> Vec<String> {
-    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").must("mountinfo");
-    let mounted = |names: &str| {
-        mounts
-            .lines()
-            .filter_map(|line| line.split_once(" - "))
-            .any(|(_, kind)| match names {
-                "" => kind.starts_with("cgroup2 "),
-                names => {
-                    kind.starts_with("cgroup ")
-                        && names
-                            .split(',')
-                            .all(|name| kind.split([' ', ',']).any(|word| word == name))
-                }
-            })
-    };
-    let split = table
-        .lines()
-        .filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    split
-        .filter(|(names, _)| mounted(names))
-        .map(|(_, path)| path.to_owned())
-        .collect()
-}
 
 /// Starts a container with these resources and demands what a file holds: `v1` is the file and the value on cgroup v1, `v2` on v2.
 #[track_caller]
@@ -441,10 +415,9 @@ fn the_path() {
     let suffix = |bundle: &mut Bundle| -> Vec<String> {
         bundle.args(&["sleep", "100"]);
         let id = env.create(bundle);
-        let table =
-            fs::read_to_string(format!("/proc/{}/cgroup", env.pid(&id))).must("the cgroups");
+        let paths = cgroup_paths(env.pid(&id));
         env.orlop(&["delete", &id]).run().ok();
-        paths(&table)
+        paths
     };
     let absolute = format!("/{}-leaf", env.tag);
     let found = suffix(env.bundle().set("/linux/cgroupsPath", json!(absolute)));
@@ -484,11 +457,10 @@ fn every_hierarchy_is_joined_and_left() {
         .set("/linux/cgroupsPath", json!(format!("/{}-all", env.tag)))
         .args(&["sleep", "100"]);
     let id = env.start(&bundle);
-    let table = fs::read_to_string(format!("/proc/{}/cgroup", env.pid(&id))).must("the cgroups");
-    let path = format!("/{}-all", env.tag);
+    let (paths, path) = (cgroup_paths(env.pid(&id)), format!("/{}-all", env.tag));
     assert!(
-        paths(&table).iter().all(|found| *found == path),
-        "v1, name=systemd and v2 alike:\n{table}"
+        paths.iter().all(|found| *found == path),
+        "v1, name=systemd and v2 alike: {paths:?}"
     );
     env.orlop(&["delete", "-f", &id]).run().ok();
     env.as_before(&before, "delete");

@@ -10,12 +10,16 @@ fn map(on_disk: u32, shown: u32, size: u32) -> Value {
     json!([{"containerID": on_disk, "hostID": shown, "size": size}])
 }
 
-/// A directory of its own tmpfs with a file of user 5 and group 6, and a file system below it with another.
+/// A mount with a file of user 5 and group 6, and a mount below it with another. They show directories of the disk: a tmpfs cannot be
+/// idmapped before Linux 6.3.
 fn source(env: &Env) -> PathBuf {
     let dir = env.dir.join("source");
     for (dir, name) in [(dir.clone(), "file"), (dir.join("sub"), "below")] {
-        fs::create_dir_all(&dir).must("a directory");
-        sys::mount("tmpfs", &dir, "tmpfs", 0, "").must("mount");
+        let shown = env.dir.join(format!("with-{name}"));
+        for dir in [&dir, &shown] {
+            fs::create_dir_all(dir).must("a directory");
+        }
+        sys::mount(&shown, &dir, "", libc::MS_BIND, "").must("mount");
         fs::write(dir.join(name), "").must("a file");
         chown(dir.join(name), Some(5), Some(6)).must("an owner");
         chown(&dir, Some(5), Some(6)).must("an owner");
