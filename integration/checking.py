@@ -7,6 +7,9 @@ import subprocess
 import threading
 import time
 
+# How much longer than on a machine of the usual kind everything may take: the virtual machine is emulated.
+PATIENCE = int(os.environ.get("ORLOP_PATIENCE", "1"))
+
 
 class Failure(Exception):
     """A user would notice this."""
@@ -45,6 +48,7 @@ transcript = Transcript()
 
 def command(argv, code=0, stdin="", timeout=60, env=None, cwd=None, quiet=False):
     """Runs a command to its end; any other exit code than `code` is a failure (None: every code will do)."""
+    timeout *= PATIENCE
     process = subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
@@ -105,6 +109,7 @@ def lacks(what, pattern, text):
 
 def within(seconds, what, probe):
     """Returns the first true value of `probe`."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = probe()

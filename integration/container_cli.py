@@ -6,7 +6,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-from checking import Checks, Failure, command, lacks, matches, read, same, status_value, within
+from checking import PATIENCE, Checks, Failure, command, lacks, matches, read, same, status_value, within
 from inspection import Cgroup
 from lane import HOST_ADDRESS, Engine
 from terminal import Terminal
@@ -62,7 +62,7 @@ class CliEngine(Engine):
 
     def remove_all(self):
         # --rm may be a background process of the engine's, still on its way.
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 5 * PATIENCE
         while left := self.cli("ps", "-a", "--format", "{{.ID}} {{.Status}}: {{.Command}}", quiet=True).out.splitlines():
             if time.monotonic() > deadline:
                 self.cli(*self.rm, *[line.split()[0] for line in left])
@@ -393,7 +393,7 @@ def published_port(engine):
 
 def fetch(address):
     try:
-        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{address}/", timeout=5).read().decode()
+        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{address}/", timeout=5 * PATIENCE).read().decode()
     except OSError:
         return None
 

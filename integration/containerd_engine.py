@@ -28,6 +28,7 @@ default_runtime_name = "{name}"
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
 BinaryName = "{binary}"
+SystemdCgroup = {systemd}
 """
 IMAGE = "docker.io/library/orlop-lane:latest"
 PAUSE = "docker.io/library/orlop-lane-pause:latest"
@@ -71,7 +72,8 @@ class Containerd(Engine):
         # Called as runc it is found by that name on the shim's PATH, as on a machine where it took runc's place.
         binary = "" if self.options.as_runc else self.runtime
         with open(f"{place}/config.toml", "w") as file:
-            file.write(CONFIG.format(place=place, name=self.runtime_name, binary=binary, pause=PAUSE, plugins=PLUGINS))
+            systemd = "true" if self.options.systemd else "false"
+            file.write(CONFIG.format(place=place, name=self.runtime_name, binary=binary, pause=PAUSE, plugins=PLUGINS, systemd=systemd))
         ready = lambda: self.ctr("version", code=None, quiet=True).code == 0
         self.daemon(["containerd", "--config", f"{place}/config.toml"], ready, env=self.env)
         root = image.root_archive()

@@ -5,7 +5,7 @@ import re
 import signal
 import time
 
-from checking import Failure, command, read
+from checking import PATIENCE, Failure, command, read
 
 
 class Inspection:
@@ -18,7 +18,7 @@ class Inspection:
 
     def look(self):
         return {
-            "process": processes(),
+            "process": processes(self.engine),
             "mount": mounts() - set(self.engine.own_mounts),
             "cgroup": {path for path in cgroups(self.engine) if not self.is_parent(path)},
             "link": links() - set(self.engine.own_links),
@@ -27,7 +27,7 @@ class Inspection:
 
     def compare(self):
         """Waits a few seconds for what is still on its way out, then names all that is new."""
-        end = time.monotonic() + 8
+        end = time.monotonic() + 8 * PATIENCE
         while True:
             now = self.look()
             new = [f"{what} {thing}" for what in now for thing in sorted(now[what] - self.before[what])]
@@ -50,11 +50,11 @@ class Inspection:
                 pass
 
 
-def end_processes():
-    """Kills what is left in this lane's process namespace."""
-    end = time.monotonic() + 5
+def end_processes(engine):
+    """Kills what is left of this lane's processes."""
+    end = time.monotonic() + 5 * PATIENCE
     while time.monotonic() < end:
-        left = [int(line.split(" ")[0]) for line in processes()]
+        left = [int(line.split(" ")[0]) for line in processes(engine)]
         if not left:
             return
         for pid in left:
@@ -66,13 +66,26 @@ def end_processes():
         time.sleep(0.05)
 
 
-def processes():
+def processes(engine):
     found = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         words = read(f"/proc/{pid}/cmdline", "").split("\0")
-        if int(pid) not in (1, os.getpid()) and words[0]:
+        if int(pid) not in (1, os.getpid()) and words[0] and belongs(pid, engine):
             found.add(f"{pid} {' '.join(words)[:120]}")
     return found
+
+
+def belongs(pid, engine):
+    """Tells the lane's processes from the machine's: in a process namespace of the lane's own all are its, else those in its mounts or cgroups."""
+    if not engine.options.systemd:
+        return True
+    try:
+        if os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+            return True
+    except OSError:
+        # It has ended meanwhile.
+        return False
+    return any(mark in read(f"/proc/{pid}/cgroup", "") for mark in engine.cgroup_marks)
 
 
 def mounts():

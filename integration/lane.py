@@ -2,7 +2,8 @@
 
 A lane runs in namespaces of its own (mounts, network, processes, IPC) with an empty /run and /var/lib, so that engines keep their default
 paths, never meet the machine's own daemons, and leave nothing when they are killed. Cgroups are the machine's: those are
-compared before and after.
+compared before and after. With --systemd the machine's systemd makes the cgroups of containers: then /run, processes and IPC are the
+machine's, too, for systemd must be reached there, and must know processes by the same numbers.
 """
 import argparse
 import glob
@@ -17,7 +18,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import inspection
-from checking import Failure, Skip, clip, command, read, transcript, within
+from checking import PATIENCE, Failure, Skip, clip, command, read, transcript, within
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 INSIDE = "ORLOP_LANE_SCRATCH"
@@ -48,6 +49,8 @@ class Engine:
             os.symlink(self.runtime, f"{self.scratch}/bin/runc")
             self.runtime = f"{self.scratch}/bin/runc"
         self.runtime_name = os.path.basename(self.runtime)
+        # The engine's word for who makes cgroups.
+        self.driver = "systemd" if options.systemd else "cgroupfs"
         self.daemons = []
 
     def start(self):
@@ -57,10 +60,10 @@ class Engine:
         for process in reversed(self.daemons):
             process.terminate()
             try:
-                process.wait(30)
+                process.wait(30 * PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-                raise Failure(f"{process.args[0]} does not stop within 30 s of SIGTERM") from None
+                raise Failure(f"{process.args[0]} does not stop within {30 * PATIENCE} s of SIGTERM") from None
 
     def remove(self):
         """Removes what the check of this thread made."""
@@ -98,6 +101,7 @@ def main(engine_type, checks):
     parser = argparse.ArgumentParser(description=f"Runs {engine_type.name} against a runtime.")
     parser.add_argument("--runtime", default=f"{ROOT}/target/release/orlop", help="the runtime (default: %(default)s)")
     parser.add_argument("--as-runc", action="store_true", help="install the runtime under the name runc")
+    parser.add_argument("--systemd", action="store_true", help="have systemd make the cgroups, on a machine that was booted with it")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this check (again for more)")
     parser.add_argument("--jobs", type=int, default=3, help="checks that run at once (default: %(default)s)")
     parser.add_argument("--list", action="store_true", help="name the checks")
@@ -114,11 +118,13 @@ def main(engine_type, checks):
         problem = "not root: engines are started here by hand"
     elif not os.access(options.runtime, os.X_OK):
         problem = f"no runtime at {options.runtime}: run cargo build --release -p orlop, or name one with --runtime"
+    elif options.systemd and not os.path.isdir("/run/systemd/system"):
+        problem = "--systemd, but systemd does not run here: use integration/vm --lane NAME"
     if problem:
         verdict(engine_type.name, [], problem)
     if INSIDE not in os.environ:
-        sys.exit(in_namespaces())
-    prepare_namespaces()
+        sys.exit(in_namespaces(options.systemd))
+    prepare_namespaces(options.systemd)
     wanted = [check for check in checks if not options.only or check[0] in options.only]
     Run(engine_type, options, wanted).run()
 
@@ -133,10 +139,12 @@ def verdict(name, results, problem=None):
     sys.exit(1 if count["failed"] or not count["passed"] else 0)
 
 
-def in_namespaces():
+def in_namespaces(systemd):
     """Starts this program again in namespaces of its own and returns its exit code."""
     scratch = tempfile.mkdtemp(prefix="lane-", dir="/tmp")
-    argv = ["unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
+    argv = ["unshare", "--mount", "--net", "--propagation", "private"]
+    if not systemd:
+        argv += ["--pid", "--ipc", "--fork", "--kill-child", "--mount-proc"]
     try:
         return subprocess.call([*argv, sys.executable, *sys.argv], env={**os.environ, INSIDE: scratch})
     except KeyboardInterrupt:
@@ -145,8 +153,23 @@ def in_namespaces():
         os.rmdir(scratch)
 
 
-def prepare_namespaces():
-    """Becomes process 1 of the lane, which only reaps, and goes on as its child."""
+def prepare_namespaces(systemd):
+    """Gives the lane empty places; one with its own process namespace gets a process 1 that only reaps, and goes on as its child."""
+    if not systemd:
+        reap_in_another()
+    for place in (os.environ[INSIDE], "/var/lib", *(() if systemd else ("/run", "/dev/shm"))):
+        command(["mount", "-t", "tmpfs", "-o", "mode=755", "lane", place])
+    if not systemd:
+        os.chmod("/dev/shm", 0o1777)
+        os.mkdir("/run/lock")
+        inspection.show_hidden_hierarchies()
+    # Engines and volumes want the shared mounts that a booted machine has.
+    command(["mount", "--make-rshared", "/"])
+    command(["ip", "link", "set", "lo", "up"])
+    command(["ip", "address", "add", f"{HOST_ADDRESS}/32", "dev", "lo"])
+
+
+def reap_in_another():
     if os.getpid() != 1:
         sys.exit(f"{INSIDE} is set outside of a lane: unset it")
     child = os.fork()
@@ -156,15 +179,6 @@ def prepare_namespaces():
             pid, status = os.wait()
             if pid == child:
                 os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
-    for place in (os.environ[INSIDE], "/run", "/var/lib", "/dev/shm"):
-        command(["mount", "-t", "tmpfs", "-o", "mode=755", "lane", place])
-    os.chmod("/dev/shm", 0o1777)
-    os.mkdir("/run/lock")
-    inspection.show_hidden_hierarchies()
-    # Engines and volumes want the shared mounts that a booted machine has.
-    command(["mount", "--make-rshared", "/"])
-    command(["ip", "link", "set", "lo", "up"])
-    command(["ip", "address", "add", f"{HOST_ADDRESS}/32", "dev", "lo"])
 
 
 class Run:
@@ -241,6 +255,6 @@ class Run:
 
     def end(self):
         """Leaves the machine as it was found, whatever happened; the mounts go with their namespace."""
-        inspection.end_processes()
+        inspection.end_processes(self.engine)
         self.before.remove_new_cgroups()
         verdict(self.name, self.results)

@@ -18,7 +18,7 @@ from debian import mirror, run, said
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PLACE = f"{ROOT}/target/vm"
 PACKAGES = """systemd systemd-sysv dbus dbus-user-session libpam-systemd udev kmod procps util-linux mount iproute2 iptables nftables strace
-    busybox-static python3 podman conmon netavark aardvark-dns catatonit slirp4netns fuse-overlayfs uidmap containerd
+    busybox-static python3 podman conmon netavark aardvark-dns catatonit slirp4netns fuse-overlayfs uidmap docker.io containerd
     containernetworking-plugins skopeo runc crun criu apparmor""".split()
 # Debian's name of the package that follows the newest kernel of a release.
 KERNEL = "linux-image-cloud-amd64"

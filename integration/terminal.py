@@ -8,7 +8,7 @@ import subprocess
 import termios
 import time
 
-from checking import Failure, clip, transcript
+from checking import PATIENCE, Failure, clip, transcript
 
 
 class Terminal:
@@ -54,7 +54,7 @@ class Terminal:
 
     def expect(self, pattern, seconds=20):
         """Reads until the pattern appears in what was not yet matched."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         more = True
         while True:
             found = re.search(pattern, self.text[self.seen :])
@@ -75,7 +75,7 @@ class Terminal:
 
     def size_inside(self, rows, columns, seconds):
         """Asks the shell inside until it has this size, and tells whether it came to that."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while True:
             self.send("echo size=$(stty size)=\n")
             # A terminal has no size until its client has said one.
@@ -101,7 +101,7 @@ class Terminal:
 
     def wait(self, code, seconds=20):
         """Reads to the end and compares the exit code."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while self.read_some(0.1) and time.monotonic() < end:
             pass
         try:
