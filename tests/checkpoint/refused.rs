@@ -123,7 +123,8 @@ fn a_device_of_the_host_does_not_come_back() {
 #[test]
 fn a_host_without_criu() {
     let env = Env::new();
-    let bundle = counter(&env);
+    let mut bundle = env.bundle();
+    bundle.args(&["sleep", "1000"]);
     let id = env.start(&bundle);
     let nothing = env.dir.join("nothing");
     fs::write(&nothing, "").must("nothing");

@@ -2,6 +2,8 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use bitflags::bitflags;
 pub use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -22,6 +24,8 @@ const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const FSCONFIG_SET_FLAG: libc::c_uint = 0;
 const FSCONFIG_SET_STRING: libc::c_uint = 1;
 const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+const FSCONFIG_CMD_RECONFIGURE: libc::c_uint = 7;
+const FSPICK_CLOEXEC: libc::c_uint = 1;
 
 bitflags! {
     /// Attributes of one mount (`MOUNT_ATTR_*`).
@@ -170,6 +174,36 @@ fn setattr(mount: impl AsFd, extent: Extent, attr: &MountAttr) -> Result<()> {
             flags,
             std::ptr::from_ref(attr),
             size,
+        )
+    })?;
+    Ok(())
+}
+
+/// Gives the file system that is mounted at `path` these flags in the place of those that it has (fspick(2), Linux 5.2).
+pub fn reconfigure<'a>(path: &Path, flags: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the path is a NUL-terminated string that outlives the call.
+    let picked = NewFs(owned(unsafe {
+        libc::syscall(
+            libc::SYS_fspick,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            FSPICK_CLOEXEC,
+        )
+    })?);
+    for flag in flags {
+        picked.flag(flag)?;
+    }
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: the reconfigure command takes neither key nor value.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            picked.0.as_raw_fd(),
+            FSCONFIG_CMD_RECONFIGURE,
+            none,
+            none,
+            0,
         )
     })?;
     Ok(())

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use sys::fs;
 
 use super::descriptors;
+use super::hierarchy;
 use super::mounts;
 use super::proto::Message;
 use super::request::{common, converse, field, namespace_key};
@@ -39,6 +40,7 @@ pub(crate) fn dump(
     } else {
         Kind::Dump
     };
+    let _kept = hierarchy::keep();
     let mut criu = Criu::start(Setup {
         program,
         path: options.search.as_deref(),

@@ -5,6 +5,7 @@
 
 mod descriptors;
 mod dump;
+mod hierarchy;
 mod mounts;
 mod place;
 mod program;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use sys::process::Namespaces;
 
 use super::descriptors;
+use super::hierarchy;
 use super::mounts;
 use super::proto::Message;
 use super::request::{Event, common, converse, field, namespace_key};
@@ -36,6 +37,8 @@ pub(crate) struct Begun {
     criu: Criu,
     opts: Message,
     cgroups: bool,
+    /// What criu would take the host; it is put back behind criu's end.
+    _kept: Option<hierarchy::Kept>,
 }
 
 /// Starts criu. Its processes are the container's soon: before it goes on it has to be in the container's cgroups, which in the image had
@@ -44,6 +47,7 @@ pub(crate) fn begin(program: &Path, image: &Image<'_>) -> Result<Begun> {
     let mut opts = request(image)?;
     let dirs = image.place.dirs();
     let fds = inherit(&mut opts, image, dirs.len())?;
+    let kept = hierarchy::keep();
     let criu = Criu::start(Setup {
         program,
         path: image.options.search.as_deref(),
@@ -55,6 +59,7 @@ pub(crate) fn begin(program: &Path, image: &Image<'_>) -> Result<Begun> {
         criu,
         opts,
         cgroups: image.cgroups,
+        _kept: kept,
     })
 }
 

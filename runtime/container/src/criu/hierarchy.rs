@@ -1,0 +1,37 @@
+//! The options of the host's cgroup v2. They belong to the file system, and whoever mounts it in the host's cgroup namespace sets them
+//! anew: criu does so, without any, and would take the host what systemd has set, `nsdelegate` and `memory_recursiveprot`.
+
+use std::path::PathBuf;
+
+/// The options as they are; they are put back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Kept {
+    mount: PathBuf,
+    options: String,
+}
+
+/// Notes the options; there are none to note where cgroup v2 is mounted nowhere.
+pub(super) fn keep() -> Option<Kept> {
+    look().map(|(mount, options)| Kept { mount, options })
+}
+
+/// Returns where cgroup v2 is mounted, and its options.
+fn look() -> Option<(PathBuf, String)> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    table.lines().find_map(|line| {
+        let (mount, fs) = line.split_once(" - cgroup2 ")?;
+        let options = fs.split(' ').nth(1)?;
+        Some((mount.split(' ').nth(4)?.into(), options.to_owned()))
+    })
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if look().is_none_or(|(_, options)| options == self.options) {
+            return;
+        }
+        let flags = self.options.split(',').filter(|flag| *flag != "rw");
+        // What criu has done stands, whether this succeeds or not.
+        let _ = sys::mount::reconfigure(&self.mount, flags);
+    }
+}
