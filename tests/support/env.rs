@@ -211,6 +211,10 @@ impl Env {
             cgroups(&self.tag).is_empty().then_some(())
         };
         soon(Duration::from_secs(2), cgroups_gone);
+        self.remove_directory();
+    }
+
+    fn remove_directory(&self) {
         if std::env::var_os("ORLOP_KEEP").is_none() && self.unmount_below() {
             fs::remove_dir_all(&self.dir).unwrap_or_default();
         }
@@ -251,11 +255,17 @@ impl Drop for Env {
             return;
         }
         let mut wrong = self.delete_all();
+        let mut left = Vec::new();
         soon(Duration::from_secs(2), || {
-            self.before.diff(&self.world()).is_empty().then_some(())
+            left = self.before.diff(&self.world());
+            left.is_empty().then_some(())
         });
-        wrong.extend(self.before.diff(&self.world()));
-        self.clean();
+        if left.is_empty() {
+            self.remove_directory();
+        } else {
+            self.clean();
+        }
+        wrong.extend(left);
         assert!(
             wrong.is_empty(),
             "left behind after delete --force of everything:\n  {}",

@@ -4,7 +4,7 @@
 //! table of its mount namespace, its whole state root, and of cgroups and processes those that carry its tag.
 
 use crate::Must;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -114,16 +114,24 @@ pub(crate) fn processes(tag: &str) -> Vec<i32> {
         let program = cmdline.split(|byte| *byte == 0).next();
         program.is_some_and(|program| program.ends_with(b"/systemd-cgroups-agent"))
     };
+    // A table of mounts is long, and most processes share theirs: each is read once.
+    let mut tables = BTreeMap::new();
+    let mut sees = |pid: i32| {
+        let Ok(namespace) = fs::read_link(format!("/proc/{pid}/ns/mnt")) else {
+            return false;
+        };
+        *tables
+            .entry(namespace)
+            .or_insert_with(|| contains(pid, "mountinfo"))
+    };
     let belongs = |pid: &i32| {
-        let kernel_thread = fs::read(format!("/proc/{pid}/maps"))
-            .unwrap_or_default()
-            .is_empty();
+        // Kernel threads have no program, nor have those that have ended.
+        let lives = fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        let named = |file: &&str| contains(*pid, file);
         *pid != me
-            && !kernel_thread
+            && lives
             && !agent(*pid)
-            && ["environ", "cmdline", "cgroup", "mountinfo"]
-                .iter()
-                .any(|file| contains(*pid, file))
+            && (["environ", "cmdline", "cgroup"].iter().any(named) || sees(*pid))
     };
     let entries = fs::read_dir("/proc").must("/proc");
     let pids = entries
