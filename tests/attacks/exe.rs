@@ -1,6 +1,6 @@
 //! Overwriting the runtime's own executable from inside (CVE-2019-5736).
 
-use orlop_tests::{Bundle, Cmd, Env, Must, copy_program, orlop};
+use orlop_tests::{Bundle, Cmd, Env, Must, copy_program, hidden, orlop};
 use serde_json::json;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -38,10 +38,12 @@ impl Copy {
     }
 }
 
-/// Holds every executable that is not the image's own, and writes to it when its process has gone.
+/// Holds every executable that is not the image's own, and writes to it when its process has gone. The mode of a sealed copy in memory is
+/// nobody else's, and no seal keeps it.
 const OVERWRITE: &str = "echo armed; while :; do for p in /proc/[0-9]*; do \
     case $(readlink $p/exe) in *busybox*|'') ;; *) if command exec 9< $p/exe; then sleep 0.02; case $(readlink /proc/self/fd/9) in *busybox*) exec 9<&-; continue;; esac; echo seen; \
-    (echo pwned > /proc/self/fd/9) 2>/dev/null && echo OVERWRITTEN; (chmod 777 /proc/self/fd/9) 2>/dev/null && echo CHANGED; exec 9<&-; fi;; \
+    (echo pwned > /proc/self/fd/9) 2>/dev/null && echo OVERWRITTEN; \
+    case $(readlink /proc/self/fd/9) in */memfd:*) ;; *) (chmod 777 /proc/self/fd/9) 2>/dev/null && echo CHANGED;; esac; exec 9<&-; fi;; \
     esac; done 2>/dev/null; done";
 
 fn powerful(env: &Env) -> Bundle {
@@ -120,6 +122,9 @@ fn cve_2019_5736_by_exec() {
 /// A procfs shows the pid namespace of the process that makes it, so that one has to be visible in the container for a moment.
 #[test]
 fn cve_2019_5736_by_a_mount() {
+    if hidden("mounts add", "open_tree") {
+        return;
+    }
     let env = Env::new();
     let copy = Copy::new(&env);
     let mut bundle = powerful(&env);

@@ -1,6 +1,8 @@
-//! Runs a program as on a kernel that lacks some system calls: `enosys NAME[,NAME]... PROGRAM [ARG]...`.
+//! Runs a program as on a kernel that lacks some system calls: `enosys [--eperm] NAME[,NAME]... PROGRAM [ARG]...`.
 //!
-//! A seccomp filter answers ENOSYS to them, for the program and for all that it starts. Fallbacks are really run that way.
+//! A seccomp filter answers ENOSYS to them, for the program and for all that it starts. Fallbacks are really run that way. The name `all`
+//! stands for every call that is newer than Linux 5.0, and for statx(2), of whose answers the newer part cannot be hidden. With `--eperm`
+//! the filter answers EPERM, as those of old container engines do. `$ENOSYS_CALLED` is the name that the program is told to have.
 
 #![allow(clippy::print_stderr)]
 
@@ -23,10 +25,16 @@ const CALLS: [(&str, i64); 11] = [
     ("mount_setattr", libc::SYS_mount_setattr),         // 5.12
 ];
 
+/// Since that version a new call has the same number everywhere, and this was the first.
+const SINCE_5_1: i64 = libc::SYS_pidfd_send_signal;
+
 fn main() {
-    let mut words = std::env::args_os().skip(1);
+    let mut words = std::env::args_os().skip(1).peekable();
+    let errno = words
+        .next_if(|word| word == "--eperm")
+        .map_or(libc::ENOSYS, |_| libc::EPERM);
     let (Some(names), Some(program)) = (words.next(), words.next()) else {
-        end("usage: enosys NAME[,NAME]... PROGRAM [ARG]...");
+        end("usage: enosys [--eperm] NAME[,NAME]... PROGRAM [ARG]...");
     };
     let names = names.to_string_lossy().into_owned();
     let number = |name: &str| {
@@ -36,11 +44,17 @@ fn main() {
             |(_, number)| *number,
         )
     };
-    let numbers: Vec<i64> = names.split(',').map(number).collect();
-    if let Err(error) = orlop_tests::sys::answer_enosys(&numbers) {
+    let (numbers, from) = match names.as_str() {
+        "all" => (vec![libc::SYS_statx], Some(SINCE_5_1)),
+        names => (names.split(',').map(number).collect(), None),
+    };
+    if let Err(error) = orlop_tests::sys::answer(errno, &numbers, from) {
         end(&format!("the filter: {error}"));
     }
-    let error: io::Error = Command::new(program).args(words).exec();
+    let called = std::env::var_os("ENOSYS_CALLED").unwrap_or_else(|| program.clone());
+    let mut command = Command::new(program);
+    command.arg0(called).env_remove("ENOSYS_CALLED").args(words);
+    let error: io::Error = command.exec();
     end(&error.to_string());
 }
 

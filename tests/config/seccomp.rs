@@ -1,7 +1,7 @@
 //! `linux.seccomp`: what is stopped, how, and by which arguments.
 
 use crate::check;
-use orlop_tests::{Agent, Bundle, Env, Must, skip, sys, until};
+use orlop_tests::{Agent, Bundle, Env, Must, behind_filter, skip, sys, until};
 use serde_json::{Value, json};
 
 fn allow_but(rules: Value) -> impl FnOnce(&mut Bundle) {
@@ -39,11 +39,15 @@ fn errno() {
         &failed("No space left on device"),
     );
     check(allow_but(json!([])), mkdir, "0");
-    check(
-        |b| b.config["linux"]["seccomp"] = json!(null),
-        "grep Seccomp: /proc/self/status",
-        "Seccomp:\t0",
-    );
+    if behind_filter() {
+        skip("no filter at all", "the runtime runs behind one");
+    } else {
+        check(
+            |b| b.config["linux"]["seccomp"] = json!(null),
+            "grep Seccomp: /proc/self/status",
+            "Seccomp:\t0",
+        );
+    }
     check(
         allow_but(rule(json!({}))),
         "grep Seccomp: /proc/self/status",
@@ -365,7 +369,10 @@ fn any_call_but_the_one_that_waits_may_be_handed_on() {
                     "flags": ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}),
             )
             .sh("read hook < /tmp/hook; echo $hook; grep Seccomp_filters /proc/self/status");
-        env.run(&bundle).ok().prints("hook\nSeccomp_filters:\t1");
+        let filters = if behind_filter() { 2 } else { 1 };
+        env.run(&bundle)
+            .ok()
+            .prints(&format!("hook\nSeccomp_filters:\t{filters}"));
         let id = env.start(&bundle);
         env.reaches(&id, "stopped");
     }

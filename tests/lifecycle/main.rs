@@ -8,6 +8,7 @@ mod hooks;
 mod log;
 mod monitor;
 mod mounts;
+mod older;
 mod run;
 mod states;
 mod terminal;

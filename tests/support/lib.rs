@@ -22,5 +22,5 @@ pub use command::{Cmd, Done, Running};
 pub use env::{Env, orlop};
 pub use pty::Pty;
 pub use socket::{ConsoleSocket, NotifySocket};
-pub use wait::{Must, patient, skip, soon, until};
+pub use wait::{Must, behind_filter, hidden, patient, skip, soon, until};
 pub use world::World;

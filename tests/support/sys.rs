@@ -540,8 +540,8 @@ pub fn resume(pid: i32, how: Resume) {
 
 // ---- older kernels ----
 
-/// Makes the kernel answer ENOSYS to these system calls, for this process and its descendants; needs CAP_SYS_ADMIN.
-pub fn answer_enosys(calls: &[i64]) -> io::Result<()> {
+/// Makes the kernel answer an error to these system calls, and to all from a number upwards, for this process and its descendants.
+pub fn answer(errno: i32, calls: &[i64], from: Option<i64>) -> io::Result<()> {
     let statement = |code: u32, k: u32| libc::sock_filter {
         code: u16::try_from(code).expect("BPF codes have 16 bits"),
         jt: 0,
@@ -550,14 +550,15 @@ pub fn answer_enosys(calls: &[i64]) -> io::Result<()> {
     };
     // The number is the first word of seccomp_data, on x86-64 as elsewhere.
     let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    let enosys = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).expect("positive");
-    for call in calls {
-        let number = u32::try_from(*call).expect("system calls are positive");
+    let answer = libc::SECCOMP_RET_ERRNO | u32::try_from(errno).expect("positive");
+    let calls = calls.iter().map(|call| (libc::BPF_JEQ, *call));
+    for (comparison, call) in calls.chain(from.map(|call| (libc::BPF_JGE, call))) {
+        let number = u32::try_from(call).expect("system calls are positive");
         program.push(libc::sock_filter {
             jf: 1,
-            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number)
+            ..statement(libc::BPF_JMP | comparison | libc::BPF_K, number)
         });
-        program.push(statement(libc::BPF_RET | libc::BPF_K, enosys));
+        program.push(statement(libc::BPF_RET | libc::BPF_K, answer));
     }
     program.push(statement(
         libc::BPF_RET | libc::BPF_K,
@@ -567,13 +568,24 @@ pub fn answer_enosys(calls: &[i64]) -> io::Result<()> {
         len: u16::try_from(program.len()).map_err(io::Error::other)?,
         filter: program.as_mut_ptr(),
     };
-    // SAFETY: `filter` and the program that it points to live until the call returns, and the kernel only reads them.
-    check(unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            &raw const filter,
-        )
-    })?;
+    let load = || {
+        // SAFETY: `filter` and the program that it points to live until the call returns, and the kernel only reads them.
+        check(unsafe {
+            libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const filter,
+            )
+        })
+    };
+    match load() {
+        // An ordinary user may do it where nothing that is executed gives privileges.
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+            // SAFETY: the call takes integers only.
+            check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+            load()
+        }
+        other => other,
+    }?;
     Ok(())
 }

@@ -64,6 +64,20 @@ impl<T> Must<T> for Option<T> {
     }
 }
 
+/// Tells whether the runtime under test runs behind a filter that hides newer system calls (`hack/enosys`).
+pub fn behind_filter() -> bool {
+    std::env::var_os("ORLOP_ENOSYS").is_some()
+}
+
+/// Tells whether such a filter hides the call without which a case cannot be had, and says so.
+pub fn hidden(case: &str, call: &str) -> bool {
+    let hidden = behind_filter();
+    if hidden {
+        skip(case, &format!("{call} answers ENOSYS"));
+    }
+    hidden
+}
+
 /// Says visibly that a case was not run, and why.
 #[expect(
     clippy::print_stderr,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sys::Errno;
 use sys::fs::{self, Mode, OFlag, SFlag};
-use sys::mount::{Attr, Extent, Propagation};
+use sys::mount::{Attr, Extent, Loose, Propagation};
 use sys::process::Namespaces;
 
 use crate::host::NAMESPACE_FILES;
@@ -18,18 +18,19 @@ use crate::plan::{
 };
 
 /// Descriptors of everything on the host that the plan uses. Mounts in it are detached copies: what a path leads to cannot
-/// change between this look and its use. Where only the child may copy ([`Copier::Child`]), they are what its copies have to match.
+/// change between this look and its use. Where only the child may copy ([`Copier::Child`]), or the kernel has no such copies, they
+/// are what its copies have to match.
 #[derive(Debug)]
 pub struct Opened {
-    pub root: OwnedFd,
+    pub root: Loose,
     /// One for each mount of the plan.
     pub sources: Vec<Source>,
     /// One for each device of the plan that is bound.
-    pub devices: Vec<Option<OwnedFd>>,
+    pub devices: Vec<Option<Loose>>,
     pub joins: Vec<(Namespaces, OwnedFd)>,
     pub users: Users,
     /// The host's `/dev/null`, for masking files.
-    pub null: Option<OwnedFd>,
+    pub null: Option<Loose>,
     /// Connected to whoever listens to the filter.
     pub listener: Option<OwnedFd>,
     /// Connected to whoever wants a pidfd of the container's process.
@@ -43,13 +44,21 @@ pub struct Opened {
 pub enum Source {
     /// The mount takes nothing from the host.
     None,
-    Directory(OwnedFd),
-    File(OwnedFd),
+    Directory(Loose),
+    File(Loose),
     /// A symlink that is made again in the container.
     Link(PathBuf),
 }
 
 impl Source {
+    /// Tells whether the mount is only promised.
+    pub(crate) fn is_promise(&self) -> bool {
+        match self {
+            Self::Directory(mount) | Self::File(mount) => mount.is_promise(),
+            Self::None | Self::Link(_) => false,
+        }
+    }
+
     /// Returns the descriptor, if there is one.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
@@ -249,11 +258,15 @@ fn namespace(kind: Namespaces, path: &Path, at: &str) -> Result<(Namespaces, Own
     }
 }
 
-pub(crate) fn root(path: &Path, copier: Copier) -> Result<OwnedFd, Refusal> {
+pub(crate) fn root(path: &Path, copier: Copier) -> Result<Loose, Refusal> {
     let at = "root.path";
     let tree = match copier {
-        Copier::Parent => sys::mount::clone_path(path, Extent::Tree),
-        Copier::Child => fs::open_path(path),
+        Copier::Child => fs::open_path(path).map(Loose::from),
+        // Here it may turn out that this kernel has one half of the mount calls (Linux 5.2 to 5.11): it is made without both.
+        Copier::Parent => match private(path) {
+            Err(Errno::ENOSYS) => private(path),
+            other => other,
+        },
     };
     let tree = refuse(tree, at, path.display())?;
     if !is_directory(&tree, at, path)? {
@@ -262,29 +275,19 @@ pub(crate) fn root(path: &Path, copier: Copier) -> Result<OwnedFd, Refusal> {
             format!("{}: not a directory", path.display()),
         ));
     }
-    if copier == Copier::Child {
-        return Ok(tree);
-    }
-    // The mounts below it hear of the host's; the root itself does not, so that nothing of the container's can reach the host.
-    let slave = |extent, propagation| {
-        sys::mount::set_attr(
-            &tree,
-            extent,
-            Attr::empty(),
-            Attr::empty(),
-            Some(propagation),
-        )
-    };
-    refuse(
-        slave(Extent::Tree, Propagation::Slave)
-            .and_then(|()| slave(Extent::One, Propagation::Private)),
-        at,
-        path.display(),
-    )?;
     Ok(tree)
 }
 
-fn is_directory(fd: &OwnedFd, at: &str, path: &Path) -> Result<bool, Refusal> {
+/// Copies a tree whose mounts hear of the host's; the root itself does not, so that nothing of the container's can reach the host.
+fn private(path: &Path) -> sys::Result<Loose> {
+    let mut tree = sys::mount::clone_path(path, Extent::Tree)?;
+    let none = Attr::empty();
+    tree.set(Extent::Tree, none, none, Some(Propagation::Slave))?;
+    tree.set(Extent::One, none, none, Some(Propagation::Private))?;
+    Ok(tree)
+}
+
+fn is_directory(fd: impl AsFd, at: &str, path: &Path) -> Result<bool, Refusal> {
     let stat = refuse(fs::fstat(fd), at, path.display())?;
     Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
 }
@@ -309,11 +312,11 @@ fn source(mount: &Mount, terms: Terms<'_>) -> Result<Source, Refusal> {
     }
     let tree = match terms.copier {
         Copier::Parent => copy(source, *extent, *symlinks),
-        Copier::Child => look(source, *symlinks),
+        Copier::Child => look(source, *symlinks).map(Loose::from),
     };
-    let tree = refuse(tree, &at, source.display())?;
+    let mut tree = refuse(tree, &at, source.display())?;
     if terms.copier == Copier::Parent {
-        refuse(attributes(&tree, mount, terms), &at, source.display())?;
+        attributes(&mut tree, mount, terms).map_err(|errno| unsettable(mount, source, errno))?;
         terms
             .users
             .map(&tree, mount)
@@ -340,11 +343,12 @@ fn source(mount: &Mount, terms: Terms<'_>) -> Result<Source, Refusal> {
 }
 
 /// Copies the mount of a bind source.
-pub(crate) fn copy(source: &Path, extent: Extent, symlinks: Symlinks) -> sys::Result<OwnedFd> {
+pub(crate) fn copy(source: &Path, extent: Extent, symlinks: Symlinks) -> sys::Result<Loose> {
     if symlinks != Symlinks::NoFollow {
         return sys::mount::clone_path(source, extent);
     }
-    sys::mount::clone_tree(look(source, symlinks)?, "", extent)
+    let opened = look(source, symlinks)?;
+    Ok(sys::mount::clone_tree(opened, "", extent)?.found_at(source))
 }
 
 /// Opens a bind source without copying its mount.
@@ -356,13 +360,24 @@ fn look(source: &Path, symlinks: Symlinks) -> sys::Result<OwnedFd> {
     fs::open(source, flags, Mode::empty())
 }
 
+/// What is the matter where `rro` cannot be had.
+pub(crate) const NO_TREE: &str =
+    "rro needs mount_setattr(2), which this kernel lacks or a filter hides (Linux 5.12); use ro";
+
+/// Says why a mount's attributes could not be set.
+fn unsettable(mount: &Mount, source: &Path, errno: Errno) -> Refusal {
+    if errno == Errno::ENOSYS && !(mount.set_tree | mount.clear_tree).is_empty() {
+        return Refusal::new(format!("{}.options", mount.at), NO_TREE);
+    }
+    let at = format!("{}.source", mount.at);
+    Refusal::new(at, format!("{}: {}", source.display(), sys::reason(errno)))
+}
+
 /// Sets what the mount asks for, on the copy: the host's mount keeps its attributes and its peers.
-pub(crate) fn attributes(tree: &OwnedFd, mount: &Mount, terms: Terms<'_>) -> sys::Result<()> {
+pub(crate) fn attributes(tree: &mut Loose, mount: &Mount, terms: Terms<'_>) -> sys::Result<()> {
     // A shared base keeps the peers: that is what `rshared` volumes of a `shared` root are for.
     let base = (terms.base != Propagation::Shared).then_some(terms.base);
-    let set = |extent, set, clear, propagation| {
-        sys::mount::set_attr(tree, extent, set, clear, propagation)
-    };
+    let mut set = |extent, set, clear, propagation| tree.set(extent, set, clear, propagation);
     set(Extent::Tree, Attr::empty(), Attr::empty(), base)?;
     if let Some((propagation, extent)) = mount.propagation {
         set(extent, Attr::empty(), Attr::empty(), Some(propagation))?;
@@ -377,11 +392,11 @@ pub(crate) fn attributes(tree: &OwnedFd, mount: &Mount, terms: Terms<'_>) -> sys
 }
 
 /// Opens the nodes that are bound.
-pub(crate) fn devices(plan: &Plan, copier: Copier) -> Result<Vec<Option<OwnedFd>>, Refusal> {
+pub(crate) fn devices(plan: &Plan, copier: Copier) -> Result<Vec<Option<Loose>>, Refusal> {
     plan.devices.iter().map(|one| device(one, copier)).collect()
 }
 
-fn device(device: &Device, copier: Copier) -> Result<Option<OwnedFd>, Refusal> {
+fn device(device: &Device, copier: Copier) -> Result<Option<Loose>, Refusal> {
     let numbers = match device.kind {
         DeviceKind::Char { major, minor } => (SFlag::S_IFCHR, fs::makedev(major, minor)),
         DeviceKind::Block { major, minor } => (SFlag::S_IFBLK, fs::makedev(major, minor)),
@@ -403,10 +418,10 @@ fn device(device: &Device, copier: Copier) -> Result<Option<OwnedFd>, Refusal> {
 pub(crate) const NODE: Attr = Attr::RDONLY.union(Attr::NOSUID).union(Attr::NOEXEC);
 
 /// Copies the mount of a device node, once it is known to be that device (CVE-2025-31133: not what its name promises).
-fn node(path: &Path, (kind, rdev): (SFlag, u64), copier: Copier) -> sys::Result<OwnedFd> {
-    let node = match copier {
+fn node(path: &Path, (kind, rdev): (SFlag, u64), copier: Copier) -> sys::Result<Loose> {
+    let mut node = match copier {
         Copier::Parent => sys::mount::clone_path(path, Extent::One)?,
-        Copier::Child => fs::open_path(path)?,
+        Copier::Child => fs::open_path(path)?.into(),
     };
     let stat = fs::fstat(&node)?;
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != kind || stat.st_rdev != rdev {
@@ -414,13 +429,13 @@ fn node(path: &Path, (kind, rdev): (SFlag, u64), copier: Copier) -> sys::Result<
     }
     if copier == Copier::Parent {
         let private = Some(Propagation::Private);
-        sys::mount::set_attr(&node, Extent::One, NODE, Attr::empty(), private)?;
+        node.set(Extent::One, NODE, Attr::empty(), private)?;
     }
     Ok(node)
 }
 
 /// Opens what files are masked with, where there are any.
-pub(crate) fn null(plan: &Plan, copier: Copier) -> Result<Option<OwnedFd>, Refusal> {
+pub(crate) fn null(plan: &Plan, copier: Copier) -> Result<Option<Loose>, Refusal> {
     if plan.masked_paths.is_empty() {
         return Ok(None);
     }

@@ -9,7 +9,7 @@ use oci_spec::runtime as oci;
 use sys::process::{Child, Namespaces};
 
 use crate::launch::enter::{Request, enter};
-use crate::launch::{Console, write_pid_file};
+use crate::launch::{Console, tell_socket, write_pid_file};
 use crate::plan::{self, Base, Common, Process, Seccomp};
 use crate::state::{Record, StateRoot, Status};
 use crate::{ContainerId, Host, check, text, verbs};
@@ -100,9 +100,7 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
     let mut added = enter(&mut request)?;
     warnings.extend(added.warning.take());
     if let Some(socket) = &exec.pidfd_socket {
-        let pidfd = std::os::fd::AsFd::as_fd(&added.child()?.pidfd);
-        sys::socket::send(socket, b"pidfd", Some(pidfd))
-            .context("send the pidfd to --pidfd-socket")?;
+        tell_socket(socket, added.child()?)?;
     }
     if let Some(file) = &exec.pid_file {
         write_pid_file(file, added.child()?.pid.as_raw())?;

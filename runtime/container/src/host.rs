@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sys::capability::SYS_ADMIN;
 use sys::mount::Extent;
+pub(crate) use sys::process::NAMESPACE_FILES;
 use sys::process::Namespaces;
 
 use crate::plan::Copier;
@@ -31,18 +32,6 @@ pub struct Host {
     /// Where the resource control file system is mounted; looked for where a bundle asks for it.
     pub resctrl: Option<PathBuf>,
 }
-
-/// The name of each kind of namespace in `/proc/PID/ns`.
-pub(crate) const NAMESPACE_FILES: [(&str, Namespaces); 8] = [
-    ("user", Namespaces::USER),
-    ("ipc", Namespaces::IPC),
-    ("uts", Namespaces::UTS),
-    ("net", Namespaces::NETWORK),
-    ("pid", Namespaces::PID),
-    ("mnt", Namespaces::MOUNT),
-    ("cgroup", Namespaces::CGROUP),
-    ("time", Namespaces::TIME),
-];
 
 /// Tells whether the kernel applies AppArmor profiles; its file system may not be mounted here.
 fn apparmor() -> bool {
@@ -89,7 +78,7 @@ fn above(map: &str, id: u32) -> Option<u32> {
 
 /// Tells whether our mount namespace belongs to our user namespace, or to one inside: there is no other way to ask than to try.
 fn owns_mounts() -> bool {
-    sys::mount::clone_path("/", Extent::One).is_ok()
+    sys::mount::clone_path(Path::new("/"), Extent::One).is_ok_and(|copy| !copy.is_promise())
 }
 
 fn namespaces() -> std::io::Result<Namespaces> {

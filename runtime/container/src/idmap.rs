@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use sys::Errno;
 use sys::fs::{self, Mode, OFlag};
-use sys::mount::Extent;
+use sys::mount::{Extent, Loose};
 use sys::process::{self, Birth, Child, Namespaces};
 
 use crate::bundle::lower;
@@ -37,13 +37,13 @@ impl Users {
     }
 
     /// Maps the ids of a detached mount, if that is asked for.
-    pub(crate) fn map(&self, tree: &OwnedFd, mount: &Mount) -> sys::Result<()> {
+    pub(crate) fn map(&self, tree: &Loose, mount: &Mount) -> sys::Result<()> {
         let Some(idmap) = &mount.idmap else {
             return Ok(());
         };
         let user = self.0.iter().find(|(by, _)| *by == idmap.by);
         let (_, user) = user.ok_or(Errno::ENOENT)?;
-        sys::mount::idmap(tree, idmap.extent, user)
+        tree.idmap(idmap.extent, user)
     }
 
     /// Returns the descriptors.
@@ -78,7 +78,10 @@ fn namespace(uid: &[IdMap], gid: &[IdMap]) -> Result<OwnedFd> {
     let child = child.context("make a user namespace for the ids of a mount")?;
     let made = maps(&child, uid, gid);
     drop(theirs);
-    process::wait(&child.pidfd).context("wait for the process of a user namespace")?;
+    child
+        .handle
+        .wait()
+        .context("wait for the process of a user namespace")?;
     made
 }
 
@@ -121,6 +124,9 @@ pub(crate) fn refusal(mount: &Mount, source: &Path, errno: Errno) -> Refusal {
         ),
         Errno::EPERM => format!(
             "{source}: the ids of this mount ({types}) are mapped already, or it belongs to another user namespace"
+        ),
+        Errno::ENOSYS => format!(
+            "{source}: an idmapped mount needs mount_setattr(2), which this kernel lacks or a filter hides (Linux 5.12)"
         ),
         errno => format!("{source}: map ids: {}", sys::reason(errno)),
     };

@@ -3,14 +3,14 @@
 //! The container sees the directory `notify` of its state directory at `/run/notify`. The socket in it is made by whoever starts
 //! the container and waits for its message; the host's socket itself is never shown to it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sys::fs::OFlag;
-use sys::process::{PollFd, PollFlags, PollTimeout};
+use sys::process::{Handle, PollFd, PollFlags, PollTimeout};
 
 use crate::ContainerId;
 use crate::state::{NOTIFY, StateRoot};
@@ -52,14 +52,12 @@ impl Notify {
     }
 
     /// Waits until the container says that it is ready, or ends, and passes that on.
-    pub fn wait(&self, pid: i32, pidfd: &OwnedFd) -> Result<()> {
+    pub fn wait(&self, pid: i32, handle: &Handle) -> Result<()> {
         let mut buffer = [0; 4096];
         loop {
-            let mut fds = [
-                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
-                PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
-            ];
-            sys::process::wait_ready(&mut fds, PollTimeout::NONE)
+            let mut fds = vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            handle
+                .or_ready(&mut fds, PollTimeout::NONE)
                 .context("wait for the notify socket")?;
             if !fds[0].any().unwrap_or(false) {
                 return Ok(());

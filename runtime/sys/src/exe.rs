@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::fs::{AT_FDCWD, FcntlArg, FsFlags, Mode, OFlag, fcntl, fstatvfs, open};
-use crate::mount::{Attr, Extent, clone_tree, set_attr};
+use crate::mount::{Attr, Extent, clone_tree};
 use crate::process::{CStrings, execve_fd};
 use crate::{Errno, Result, owned};
 
@@ -37,9 +37,12 @@ pub fn seal(args: &CStrings, env: &CStrings) -> Result<Infallible> {
 }
 
 fn read_only_mount() -> Result<OwnedFd> {
-    let exe = clone_tree(AT_FDCWD, SELF, Extent::One)?;
-    set_attr(&exe, Extent::One, Attr::RDONLY, Attr::empty(), None)?;
-    Ok(exe)
+    let mut exe = clone_tree(AT_FDCWD, SELF, Extent::One)?;
+    if exe.is_promise() {
+        return Err(Errno::ENOSYS);
+    }
+    exe.set(Extent::One, Attr::RDONLY, Attr::empty(), None)?;
+    exe.keep()
 }
 
 fn memory_copy() -> Result<OwnedFd> {

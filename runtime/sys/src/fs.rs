@@ -20,7 +20,10 @@ pub use nix::unistd::{
     unlinkat, write,
 };
 
-use crate::{Errno, NixPath, Result, check, owned};
+use crate::newer::Newer;
+use crate::{Errno, NixPath, Result, check, mountinfo, owned, walk};
+
+pub use crate::descriptors::{cloexec_from, close_all_but};
 
 /// Makes a counter that the kernel can wake us by (eventfd(2)); reading it never waits.
 pub fn eventfd() -> Result<OwnedFd> {
@@ -37,7 +40,8 @@ pub enum Inside {
     NoSymlinks,
 }
 
-/// Opens `path` below `root` as if `root` were `/` (openat2(2), Linux 5.6): nothing in the tree can lead out of it.
+/// Opens `path` below `root` as if `root` were `/` (openat2(2), Linux 5.6; on older ones step by step): nothing in the tree can lead
+/// out of it. An existing file only: `O_CREAT` is not for this.
 ///
 /// An absolute or empty path is taken as relative to the root. `EAGAIN` (a rename or mount raced with the walk) is tried
 /// again: 128 times outlasts an attacker who renames on every core.
@@ -57,11 +61,20 @@ pub fn open_inside<P: ?Sized + NixPath>(
         .flags(flags | OFlag::O_CLOEXEC)
         .mode(mode)
         .resolve(resolve);
+    let root = root.as_fd();
     for _ in 0..128 {
-        let opened = if path.is_empty() {
-            openat2(&root, ".", how)
-        } else {
-            openat2(&root, path, how)
+        let opened = Newer::Openat2.call(|| {
+            if path.is_empty() {
+                openat2(root, ".", how)
+            } else {
+                openat2(root, path, how)
+            }
+        });
+        let opened = match opened {
+            Err(Errno::ENOSYS) => {
+                path.with_nix_path(|path| walk::open(root, path, flags, inside))?
+            }
+            other => other,
         };
         match opened {
             Err(Errno::EAGAIN) => {}
@@ -76,32 +89,43 @@ pub fn open_path<P: ?Sized + NixPath>(path: &P) -> Result<OwnedFd> {
     open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// Returns the id of the mount that a descriptor lies on, as mountinfo has it (statx(2), Linux 5.8).
+/// Returns the id of the mount that a descriptor lies on, as mountinfo has it (statx(2), Linux 5.8; else by `/proc/self/fdinfo`).
 pub fn mount_id(fd: impl AsFd) -> Result<u64> {
-    let stat = statx(fd, libc::STATX_MNT_ID)?;
-    if stat.stx_mask & libc::STATX_MNT_ID == 0 {
-        return Err(Errno::ENOSYS);
+    let fd = fd.as_fd();
+    match statx(fd, libc::STATX_MNT_ID) {
+        Ok(stat) if stat.stx_mask & libc::STATX_MNT_ID != 0 => Ok(stat.stx_mnt_id),
+        Ok(_) | Err(Errno::ENOSYS) => mountinfo::id_of(fd),
+        Err(errno) => Err(errno),
     }
-    Ok(stat.stx_mnt_id)
 }
 
-/// Tells whether a descriptor is the root of a mount (statx(2), Linux 5.8).
+/// Tells whether a descriptor is the root of a mount (statx(2), Linux 5.8; else by `/proc/self/mountinfo`).
 pub fn is_mount_root(fd: impl AsFd) -> Result<bool> {
-    let root = libc::STATX_ATTR_MOUNT_ROOT.cast_unsigned();
-    let stat = statx(fd, 0)?;
-    if stat.stx_attributes_mask & u64::from(root) == 0 {
-        return Err(Errno::ENOSYS);
+    let fd = fd.as_fd();
+    let root = u64::from(libc::STATX_ATTR_MOUNT_ROOT.cast_unsigned());
+    match statx(fd, 0) {
+        Ok(stat) if stat.stx_attributes_mask & root != 0 => Ok(stat.stx_attributes & root != 0),
+        Ok(_) | Err(Errno::ENOSYS) => mountinfo::is_root(fd),
+        Err(errno) => Err(errno),
     }
-    Ok(stat.stx_attributes & u64::from(root) != 0)
 }
 
 fn statx(fd: impl AsFd, mask: libc::c_uint) -> Result<libc::statx> {
     // SAFETY: an all-zero statx is a valid value of this plain C structure.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
     let (raw, empty) = (fd.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH);
+    // Not by the C library, which makes up an answer of its own where the kernel has none.
     // SAFETY: the kernel writes one statx, which lives across the call; the path is a static empty string.
-    let done = unsafe { libc::statx(raw, c"".as_ptr(), empty, mask, &raw mut stat) };
-    check(done.into())?;
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            raw,
+            c"".as_ptr(),
+            empty,
+            mask,
+            &raw mut stat,
+        )
+    })?;
     Ok(stat)
 }
 
@@ -113,39 +137,6 @@ pub fn read_link_fd(fd: impl AsFd) -> Result<std::ffi::OsString> {
 /// Asks with the effective ids whether a file may be executed (faccessat2(2) semantics through `AT_EACCESS`).
 pub fn may_execute<P: ?Sized + NixPath>(dir: impl AsFd, path: &P) -> Result<()> {
     faccessat(dir, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
-}
-
-/// Marks every descriptor from `first` upwards close-on-exec (close_range(2), Linux 5.11).
-pub fn cloexec_from(first: u32) -> Result<()> {
-    // SAFETY: close_range with CLOEXEC only sets a flag on descriptors; it closes and touches no memory.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    })?;
-    Ok(())
-}
-
-/// Closes every descriptor from `first` upwards but those to keep (close_range(2), Linux 5.9).
-///
-/// For a process that is about to become another one: whoever still owns a closed descriptor must neither use nor reuse it.
-pub fn close_all_but(first: i32, keep: &[BorrowedFd<'_>]) -> Result<()> {
-    let mut keep: Vec<i32> = keep.iter().map(AsRawFd::as_raw_fd).collect();
-    keep.retain(|fd| *fd >= first);
-    keep.sort_unstable();
-    keep.dedup();
-    let mut from = first;
-    for fd in keep.into_iter().chain([i32::MAX]) {
-        if from < fd {
-            // SAFETY: the callers are children between clone and exec that use none of the closed descriptors afterwards.
-            check(unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) })?;
-        }
-        from = fd.saturating_add(1);
-    }
-    Ok(())
 }
 
 /// Makes a file in memory with some contents, positioned at its beginning.

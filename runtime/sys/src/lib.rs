@@ -6,12 +6,16 @@
 
 pub mod bpf;
 pub mod capability;
+mod descriptors;
 mod early;
 pub mod exe;
 pub mod fs;
+mod handle;
 pub mod mount;
+mod mountinfo;
 pub mod net;
 pub mod netlink;
+mod newer;
 pub mod process;
 pub mod pty;
 pub mod scheduler;
@@ -20,6 +24,7 @@ pub mod signal;
 pub mod socket;
 pub mod start;
 pub mod timeline;
+mod walk;
 
 pub use nix::NixPath;
 pub use nix::errno::Errno;
@@ -29,13 +34,13 @@ pub type Result<T> = std::result::Result<T, Errno>;
 
 /// Returns the kernel's reason in lower case, as messages use it: `no such file or directory`.
 ///
-/// Every system call that a start cannot do without is in Linux 5.12; some filters, too, hide the newer ones in this way.
+/// Whatever has no stand-in is in Linux 5.12; some filters, too, hide the newer calls in this way.
 #[must_use]
 pub fn reason(errno: Errno) -> String {
     let text = errno.desc().to_lowercase();
     if errno == Errno::ENOSYS {
         return format!(
-            "{text} by this kernel, or hidden by a seccomp filter (orlop needs Linux 5.12)"
+            "{text} by this kernel, or hidden by a seccomp filter (this needs Linux 5.12)"
         );
     }
     text

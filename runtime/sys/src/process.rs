@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+pub use crate::handle::{Handle, NAMESPACE_FILES, Stat};
 use bitflags::bitflags;
 pub use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub use nix::sys::prctl::{
@@ -17,8 +18,9 @@ pub use nix::unistd::{
     setsid,
 };
 
-use crate::fs::{AT_FDCWD, AtFlags, fstatat};
-use crate::{Errno, Result, check, owned};
+use crate::fs::{AT_FDCWD, AtFlags, Mode, OFlag, fstatat, open};
+use crate::newer::Newer;
+use crate::{Errno, Result, check, descriptors};
 
 bitflags! {
     /// Kinds of namespaces, with the kernel's `CLONE_NEW*` values.
@@ -55,11 +57,11 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-/// A child process, known by a descriptor that can never mean another one.
+/// A child process.
 #[derive(Debug)]
 pub struct Child {
     pub pid: Pid,
-    pub pidfd: OwnedFd,
+    pub handle: Handle,
 }
 
 /// A cgroup (v2) to be born in.
@@ -81,7 +83,8 @@ pub struct Birth<'a> {
     pub sibling: bool,
 }
 
-/// Makes a process with clone3(2) that runs `body` on a copy of this address space and exits with what it returns.
+/// Makes a process with clone3(2), or clone(2) before Linux 5.3, that runs `body` on a copy of this address space and exits with what it
+/// returns.
 ///
 /// Works only while this process has one thread (`EBUSY` otherwise): another thread could hold a lock of the allocator at
 /// that moment, and the copy would wait for it for ever.
@@ -107,9 +110,17 @@ pub fn clone3(birth: Birth<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
         args.exit_signal = 0;
     }
     let clone = |args: &mut CloneArgs| {
-        // SAFETY: without CLONE_VM the child gets a copy of this address space, like fork(2). The process has one thread, checked
-        // above, so no lock is held elsewhere. `args` and the pidfd slot live across the call.
-        check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut *args, size_of::<CloneArgs>()) })
+        let cloned = Newer::Clone3.call(|| {
+            // SAFETY: without CLONE_VM the child gets a copy of this address space, like fork(2). The process has one thread, checked
+            // above, so no lock is held elsewhere. `args` and the pidfd slot live across the call.
+            check(unsafe {
+                libc::syscall(libc::SYS_clone3, &raw mut *args, size_of::<CloneArgs>())
+            })
+        });
+        match cloned {
+            Err(Errno::ENOSYS) => clone_before_5_3(args),
+            other => other,
+        }
     };
     let pid = match (clone(&mut args), birth.cgroup) {
         // An old kernel, a cgroup with others below it, a lack of rights over the way there: any reason will be given again,
@@ -123,14 +134,52 @@ pub fn clone3(birth: Birth<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
         (cloned, _) => cloned?,
     };
     if pid == 0 {
+        descriptors::forget();
         exit(body());
     }
-    // SAFETY: clone3 returned a pid, so the kernel has written `pidfd`, and nobody else owns it.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Child {
-        pid: Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?),
-        pidfd,
-    })
+    let pid = Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?);
+    let handle = if pidfd < 0 {
+        Handle::of_child(pid)
+    } else {
+        // SAFETY: the clone returned a pid and the kernel has written `pidfd`, so nobody else owns it.
+        Handle::of_pidfd(pid, unsafe { OwnedFd::from_raw_fd(pidfd) })
+    };
+    Ok(Child { pid, handle })
+}
+
+/// Does the same by clone(2), as far as that can: not into a cgroup, nor, in one call, into a time namespace.
+fn clone_before_5_3(args: &mut CloneArgs) -> Result<libc::c_long> {
+    if args.flags & CLONE_INTO_CGROUP != 0 {
+        return Err(Errno::ENOSYS);
+    }
+    // Here the lowest byte is the exit signal's, and CLONE_NEWTIME lies in it.
+    let time = args.flags & Namespaces::TIME.bits() != 0;
+    if time {
+        // For children only, hence for this one; what follows it goes back.
+        unshare(Namespaces::TIME)?;
+    }
+    // A pidfd of a kernel without pidfd_open(2) cannot be waited for.
+    let pidfd = if Newer::PidfdOpen.is_lacking() || Handle::is_lacking() {
+        0
+    } else {
+        CLONE_PIDFD
+    };
+    let flags = (args.flags & !(Namespaces::TIME.bits() | CLONE_PIDFD)) | pidfd | args.exit_signal;
+    let none = std::ptr::null::<libc::c_void>();
+    // SAFETY: as above; without a stack of its own the child goes on on its copy of this one. The third argument is where clone(2)
+    // writes the pidfd, and lives as long as `args` in the caller.
+    let cloned =
+        check(unsafe { libc::syscall(libc::SYS_clone, flags, none, args.pidfd, none, none) });
+    if time && cloned != Ok(0) {
+        return_to_own_time()?;
+    }
+    cloned
+}
+
+fn return_to_own_time() -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let own = open("/proc/self/ns/time", flags, Mode::empty())?;
+    setns(own, Namespaces::TIME)
 }
 
 /// Ends this process at once: no destructors, no exit handlers, nothing flushed twice after a clone.
@@ -139,7 +188,7 @@ pub fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Moves into namespaces of a path's or a process's descriptor (setns(2)); several kinds at once need a pidfd (Linux 5.8).
+/// Moves into the namespace behind a descriptor (setns(2)), or, behind a pidfd, into several at once (Linux 5.8).
 pub fn setns(fd: impl AsFd, kinds: Namespaces) -> Result<()> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -160,28 +209,6 @@ pub fn unshare(kinds: Namespaces) -> Result<()> {
     let flags = kinds.bits() as libc::c_int;
     // SAFETY: unshare of namespaces takes integers only; no memory or descriptors become unshared.
     check(unsafe { libc::unshare(flags) }.into())?;
-    Ok(())
-}
-
-/// Opens a pidfd for a process (pidfd_open(2), Linux 5.3).
-pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
-    // SAFETY: pidfd_open takes integers only.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })
-}
-
-/// Sends a signal by number to the process behind a pidfd; 0 asks only whether it is there.
-pub fn pidfd_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
-    let none = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: a null siginfo means an ordinary kill(2).
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_fd().as_raw_fd(),
-            signal,
-            none,
-            0,
-        )
-    })?;
     Ok(())
 }
 
@@ -210,7 +237,7 @@ impl Exit {
     }
 }
 
-fn waitid(
+pub(crate) fn waitid(
     kind: libc::idtype_t,
     id: libc::id_t,
     options: libc::c_int,
@@ -239,14 +266,6 @@ fn waitid(
     Ok(Some((Pid::from_raw(pid), exit)))
 }
 
-/// Waits for a child of ours by its pidfd and reaps it (Linux 5.4).
-pub fn wait(pidfd: impl AsFd) -> Result<Exit> {
-    let id = libc::id_t::try_from(pidfd.as_fd().as_raw_fd()).map_err(|_| Errno::EBADF)?;
-    waitid(libc::P_PIDFD, id, 0)?
-        .map(|(_, exit)| exit)
-        .ok_or(Errno::ECHILD)
-}
-
 /// Reaps one ended child of ours, whichever it is, without waiting.
 pub fn reap_any() -> Result<Option<(Pid, Exit)>> {
     waitid(libc::P_ALL, 0, libc::WNOHANG)
@@ -260,12 +279,6 @@ pub fn wait_ready(fds: &mut [PollFd<'_>], timeout: PollTimeout) -> Result<i32> {
             other => return other,
         }
     }
-}
-
-/// Tells whether the process behind a pidfd has ended, waiting at most `timeout`.
-pub fn has_ended(pidfd: impl AsFd, timeout: PollTimeout) -> Result<bool> {
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    Ok(wait_ready(&mut fds, timeout)? > 0)
 }
 
 /// Strings in the shape that execve(2) takes, made before the moment when nothing may be allocated.

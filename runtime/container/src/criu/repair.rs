@@ -98,6 +98,7 @@ fn apply(pid: i32, lacking: &[(u64, PathBuf, Attr)]) -> Result<()> {
     let namespace = namespace.with_context(|| format!("open {path}"))?;
     let child = sys::process::clone3(Birth::default(), || {
         let done = sys::process::setns(&namespace, Namespaces::MOUNT).and_then(|()| {
+            sys::mount::claim_namespace();
             let root = fs::open_path("/")?;
             lacking
                 .iter()
@@ -106,7 +107,7 @@ fn apply(pid: i32, lacking: &[(u64, PathBuf, Attr)]) -> Result<()> {
         done.map_or_else(|errno| errno as i32, |()| 0)
     })
     .context("clone a process that protects mounts")?;
-    match sys::process::wait(&child.pidfd).context("wait for it")? {
+    match child.handle.wait().context("wait for it")? {
         Exit::Code(0) => Ok(()),
         Exit::Code(errno) => bail!(
             "protect mounts of the container: {}",

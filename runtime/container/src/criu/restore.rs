@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use sys::mount::Loose;
 use sys::process::Namespaces;
 
 use super::descriptors;
@@ -24,8 +25,8 @@ pub(crate) struct Image<'a> {
     pub(crate) place: &'a Place,
     /// The container's state directory.
     pub(crate) state: &'a Path,
-    /// The root file system, and the directory that it is attached at for criu.
-    pub(crate) root: (OwnedFd, &'a Path),
+    /// The directory that the root file system is attached at for criu.
+    pub(crate) root: &'a Path,
     pub(crate) joins: &'a [(Namespaces, OwnedFd)],
     /// Whether the container has cgroups of its own.
     pub(crate) cgroups: bool,
@@ -43,7 +44,7 @@ pub(crate) struct Begun {
 
 /// Starts criu. Its processes are the container's soon: before it goes on it has to be in the container's cgroups, which in the image had
 /// other names.
-pub(crate) fn begin(program: &Path, image: &Image<'_>) -> Result<Begun> {
+pub(crate) fn begin(program: &Path, image: &Image<'_>, root: Loose) -> Result<Begun> {
     let mut opts = request(image)?;
     let dirs = image.place.dirs();
     let fds = inherit(&mut opts, image, dirs.len())?;
@@ -53,7 +54,7 @@ pub(crate) fn begin(program: &Path, image: &Image<'_>) -> Result<Begun> {
         path: image.options.search.as_deref(),
         dirs: &dirs,
         fds: &fds,
-        root: Some((&image.root.0, image.root.1)),
+        root: Some((root, image.root)),
     })?;
     Ok(Begun {
         criu,
@@ -100,7 +101,7 @@ fn request(image: &Image<'_>) -> Result<Message> {
     let mut opts = common(image.options, image.place, &plan.annotations);
     opts.switch(field::EVASIVE_DEVICES, true)
         .switch(field::RESTORE_SIBLING, true)
-        .text(field::ROOT, &image.root.1.to_string_lossy());
+        .text(field::ROOT, &image.root.to_string_lossy());
     for (field, value) in [
         (field::LSM_PROFILE, &image.restoring.lsm_profile),
         (field::LSM_MOUNT_CONTEXT, &image.restoring.lsm_mount_context),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sys::fs::{self, Mode, OFlag};
-use sys::mount::{MsFlags, attach, mount};
+use sys::mount::{Loose, MsFlags, mount};
 use sys::process::{Birth, CStrings, Child, Exit, Namespaces};
 
 use super::proto::{Message, Value, fields};
@@ -106,11 +106,11 @@ pub(super) struct Setup<'a> {
     /// Descriptors that it gets behind the directories.
     pub(super) fds: &'a [BorrowedFd<'a>],
     /// A detached mount that is attached at this path in a mount namespace of criu's own, so that it never shows on the host.
-    pub(super) root: Option<(&'a OwnedFd, &'a Path)>,
+    pub(super) root: Option<(Loose, &'a Path)>,
 }
 
 impl Criu {
-    pub(super) fn start(setup: Setup<'_>) -> Result<Self> {
+    pub(super) fn start(mut setup: Setup<'_>) -> Result<Self> {
         let (ours, theirs) = sys::socket::pair().context("socket pair")?;
         let args = CStrings::new(["criu", "swrk", "3"]).context("arguments of criu")?;
         let path = setup.path.filter(|path| !path.is_empty()).unwrap_or(PATH);
@@ -127,7 +127,7 @@ impl Criu {
             // A copy of our end would keep the pair alive when we die.
             drop(ours.take());
             // What cannot be done here shows as the end of the conversation, with this code.
-            let ready = prepare(&setup, &theirs);
+            let ready = prepare(&mut setup, &theirs);
             match ready.and_then(|()| sys::process::execve(setup.program, &args, &env)) {
                 Ok(never) => match never {},
                 Err(errno) => errno as i32,
@@ -184,7 +184,7 @@ impl Criu {
     pub(super) fn end(&mut self) -> Result<Exit> {
         drop(self.socket.take());
         let child = self.child.take().context("criu has ended")?;
-        sys::process::wait(&child.pidfd).context("wait for criu")
+        child.handle.wait().context("wait for criu")
     }
 }
 
@@ -201,12 +201,14 @@ impl Drop for Criu {
 ///
 /// criu looks up descriptors of the process that has made the pair, and mounts below the directories that it finds so: both have to be
 /// its own, in its own mount namespace.
-fn prepare(setup: &Setup<'_>, home: &OwnedFd) -> sys::Result<()> {
+fn prepare(setup: &mut Setup<'_>, home: &OwnedFd) -> sys::Result<()> {
     sys::signal::reset()?;
-    if let Some((tree, point)) = &setup.root {
+    if let Some((tree, point)) = setup.root.take() {
         let slave = MsFlags::MS_SLAVE | MsFlags::MS_REC;
         mount::<str, str, str, str>(None, "/", None, slave, None)?;
-        attach(tree, directory(point)?)?;
+        sys::mount::claim_namespace();
+        tree.here()?.attach(directory(point)?)?;
+        sys::mount::strike_stage()?;
     }
     let (ours, theirs) = sys::socket::pair()?;
     let mut given = vec![theirs];

@@ -102,9 +102,7 @@ impl Foreground {
                     }
                 }
                 // A process that is just ending takes no more signals.
-                _ => process::pidfd_signal(&child.pidfd, signal)
-                    .ok()
-                    .unwrap_or_default(),
+                _ => child.handle.signal(signal).ok().unwrap_or_default(),
             }
         }
         Ok(None)

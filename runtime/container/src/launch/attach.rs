@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use sys::Errno;
 use sys::fs::{self, Inside, Mode, OFlag};
-use sys::mount::MntFlags;
-use sys::process::{self, Birth, Child, Namespaces, Signal};
+use sys::mount::{Loose, MntFlags};
+use sys::process::{self, Birth, Child, Handle, Namespaces, Signal};
 
 use super::born::become_root;
 use super::child::close_others;
@@ -29,7 +29,7 @@ use crate::plan::{Mount, MountKind};
 #[derive(Debug)]
 pub(crate) struct Visit<'a> {
     /// The container's process.
-    pub(crate) init: &'a OwnedFd,
+    pub(crate) init: &'a Handle,
     /// The kinds of namespaces in which the container differs from the host.
     pub(crate) namespaces: Namespaces,
 }
@@ -54,9 +54,15 @@ pub(crate) fn add(
         attach_all(visit, mounts, sources, terms, channel)
     })?;
     attend(&child, &channel, || match mapped.take() {
-        Some(mapped) => mapped.send(mounts, Some(&child.pidfd), &channel),
+        Some(mapped) => mapped.send(mounts, Some(&child.handle), &channel),
         None => Ok(()),
     })
+}
+
+/// Tells whether it was for want of a system call.
+pub(crate) fn is_lacking(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| failure.errno == Some(Errno::ENOSYS))
 }
 
 /// Detaches what is mounted at paths, after all of them have been found.
@@ -78,7 +84,10 @@ fn send(
     let own = fs::open("/proc/self/ns/pid", flags, Mode::empty());
     let own = own.context("open own pid namespace")?;
     if !join.is_empty() {
-        process::setns(visit.init, join).context("join the container's pid namespace")?;
+        visit
+            .init
+            .enter(join)
+            .context("join the container's pid namespace")?;
     }
     let child = process::clone3(Birth::default(), || {
         // The child's copy of our end would keep the pair alive when we die.
@@ -109,15 +118,15 @@ fn attend(child: &Child, channel: &Channel, mut give: impl FnMut() -> Result<()>
             Some(ToParent::Mounted) => {
                 if let Err(error) = give() {
                     // It waits for what it will not get.
-                    process::pidfd_signal(&child.pidfd, Signal::SIGKILL as i32).ok();
-                    process::wait(&child.pidfd).ok();
+                    child.handle.signal(Signal::SIGKILL as i32).ok();
+                    child.handle.wait().ok();
                     return Err(error);
                 }
             }
             other => break other,
         }
     };
-    process::wait(&child.pidfd).context("wait for the process")?;
+    child.handle.wait().context("wait for the process")?;
     match said {
         Some(ToParent::Ready) => Ok(()),
         Some(ToParent::Failed(failure)) => bail!(failure),
@@ -130,15 +139,16 @@ fn prepare(visit: &Visit<'_>, keep: &[std::os::fd::BorrowedFd<'_>]) -> Result<Ow
     // Before the container can see us: a process of it must not trace us or open our descriptors (CVE-2016-9962).
     process::set_dumpable(false).at(Step::Hide, "")?;
     process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
-    close_others(&[keep, &[visit.init.as_fd()]].concat(), 0)?;
+    let own: Vec<_> = visit.init.pidfd().into_iter().collect();
+    close_others(&[keep, &own].concat(), 0)?;
     private_proc().at(Step::Mount, "private proc")
 }
 
 /// A mount before it is attached.
 enum Ready {
-    Directory(OwnedFd),
-    File(OwnedFd),
-    Fs(OwnedFd),
+    Directory(Loose),
+    File(Loose),
+    Fs(Loose),
     /// A tmpfs, which takes its permissions from its target.
     Late,
 }
@@ -158,11 +168,14 @@ fn attach_all(
     // mqueue show.
     let shown = visit.namespaces & (Namespaces::NETWORK | Namespaces::IPC);
     if !shown.is_empty() {
-        process::setns(visit.init, shown).at(Step::Namespace, format!("{shown:?}"))?;
+        visit
+            .init
+            .enter(shown)
+            .at(Step::Namespace, format!("{shown:?}"))?;
     }
     let sources = if terms.locks {
         let user = Namespaces::USER;
-        process::setns(visit.init, user).at(Step::Namespace, "USER")?;
+        visit.init.enter(user).at(Step::Namespace, "USER")?;
         // A copy of the host's mounts that belongs to the container's user namespace, in which the kernel has locked them.
         process::unshare(Namespaces::MOUNT).at(Step::Namespace, "MOUNT")?;
         channel
@@ -184,7 +197,10 @@ fn attach_all(
         .map(|(mount, source)| make(mount, source));
     let ready = ready.collect::<Result<Vec<_>, _>>()?;
     fs::umask(Mode::empty());
-    process::setns(visit.init, Namespaces::MOUNT).at(Step::Namespace, "MOUNT")?;
+    visit
+        .init
+        .enter(Namespaces::MOUNT)
+        .at(Step::Namespace, "MOUNT")?;
     let tree = Tree(fs::open_path("/").at(Step::Root, "/")?);
     let mut attached = Vec::new();
     for (mount, ready) in mounts.iter().zip(ready) {
@@ -221,8 +237,7 @@ fn attach_one(mount: &Mount, ready: Ready, tree: &Tree) -> Result<OwnedFd, Failu
             (new_file_system(mount, Some(&target))?, target)
         }
     };
-    place(&made, &target, mount)?;
-    Ok(made)
+    place(made, &target, mount)
 }
 
 fn detach_all(
@@ -231,7 +246,10 @@ fn detach_all(
     channel: &Channel,
 ) -> Result<(), Failure> {
     let proc = prepare(visit, &[channel.0.as_fd()])?;
-    process::setns(visit.init, Namespaces::MOUNT).at(Step::Namespace, "MOUNT")?;
+    visit
+        .init
+        .enter(Namespaces::MOUNT)
+        .at(Step::Namespace, "MOUNT")?;
     let tree = Tree(fs::open_path("/").at(Step::Root, "/")?);
     let mut found = Vec::new();
     let mut seen = HashSet::new();

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
 use sys::fs::{self, Mode, OFlag};
-use sys::process::{self, Birth, CgroupDoor, Child, Namespaces, Pid};
+use sys::process::{self, Birth, CgroupDoor, Child, Handle, Namespaces, Pid};
 
 use super::protocol::{At, Failure, Step};
 
@@ -95,6 +95,7 @@ pub(super) fn through(
             ..Birth::default()
         },
         || {
+            enter_cgroup(birth.cgroup);
             let made = join().and_then(|()| {
                 let birth = Birth {
                     sibling: true,
@@ -117,18 +118,32 @@ pub(super) fn through(
     drop(writer);
     let mut buffer = [0; 512];
     let length = fs::read(&reader, &mut buffer).context("read the child's process id")?;
-    process::wait(&between.pidfd).context("wait for the process that joins namespaces")?;
+    between
+        .handle
+        .wait()
+        .context("wait for the process that joins namespaces")?;
     match buffer[..length].split_first() {
         Some((0, raw)) if raw.len() == 4 => {
             // CLONE_PARENT made it our child: its id cannot be given to another process before we wait for it.
             let pid = Pid::from_raw(i32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]));
             Ok(Child {
                 pid,
-                pidfd: process::pidfd_open(pid).context("open the child's pidfd")?,
+                handle: Handle::open(pid).context("take hold of the child")?,
             })
         }
         Some((1, failure)) => Err(Failure::decode(failure).into()),
         _ => anyhow::bail!("join namespaces: the joining process was killed"),
+    }
+}
+
+/// Enters the cgroup where the clone could not: in other namespaces this process may not be allowed to. Where that fails, too, the child
+/// tries once more, in its own way.
+fn enter_cgroup(door: Option<CgroupDoor<'_>>) {
+    if let Some(door) = door.filter(|door| door.closed.get()) {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let procs = fs::openat(door.dir, "cgroup.procs", flags, Mode::empty());
+        let written = procs.and_then(|procs| fs::write(&procs, b"0"));
+        door.closed.set(written.is_err());
     }
 }
 

@@ -16,10 +16,10 @@ use super::payload::Payload;
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs;
 use super::tree::Tree;
-use super::{Console, Shared, Start, hooks, labels, late, listener, privileges, scheduling};
+use super::{Console, Start, hooks, labels, late, listener, privileges, scheduling};
 use super::{clocks, cover, dev, mounts};
 use crate::check::{Opened, Source, Terms};
-use crate::plan::{Copier, Plan, Process};
+use crate::plan::{Plan, Process};
 use crate::state::OciState;
 use crate::timing::{Phase, Timing};
 
@@ -33,7 +33,8 @@ pub(super) struct Inheritance<'a> {
     pub(super) cradle: &'a Cradle<'a>,
     pub(super) cgroups: Option<&'a cgroup::Entry>,
     pub(super) console: Console,
-    pub(super) shared: &'a Shared,
+    pub(super) start: Start,
+    pub(super) output: &'a hooks::Output,
     pub(super) state: &'a OciState,
     pub(super) timing: &'a Timing,
 }
@@ -54,11 +55,12 @@ pub(super) fn run(inheritance: Inheritance<'_>, channel: Channel) -> i32 {
 fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     let Inheritance {
         plan,
-        mut opened,
+        opened,
         cradle,
         cgroups,
         console,
-        shared: Shared { start, output },
+        start,
+        output,
         state,
         timing,
     } = inheritance;
@@ -76,15 +78,8 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     process::setsid().at(Step::Session, "")?;
     born::join_in_child(cradle)?;
     timing.child(Phase::Join);
-    let own_start;
-    let start = if plan.copier == Copier::Child {
-        // In its own mount namespace at last; the ids are still those with which its parent has looked at all this.
-        late::copy(plan, &mut opened)?;
-        own_start = late::start(start)?;
-        &own_start
-    } else {
-        start
-    };
+    // In its own mount namespace at last; the ids are still those with which its parent has looked at all this.
+    let (opened, start) = late::copy(plan, opened, start)?;
     // What lies on the host and is not needed any more must not wait here, open, for somebody to find it (CVE-2024-21626).
     let mut keep = vec![channel.0.as_fd(), opened.root.as_fd()];
     keep.extend(opened.null.iter().map(AsFd::as_fd));
@@ -157,8 +152,9 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     let tree = if own_mounts {
         rootfs::attach_root(&plan.root, root)?
     } else {
-        rootfs::detached_root(root)
+        rootfs::detached_root(&plan.root, root)?
     };
+    let start = start.keep().at(Step::Start, "its state directory")?;
     timing.child(Phase::Root);
     let mut list = plan.mounts.iter().zip(sources).enumerate();
     if network_apart {
@@ -194,8 +190,6 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     }
     // Before pivot: paths of createContainer hooks are the host's.
     run_hooks(&plan.hooks.create_container, state, output)?;
-    rootfs::enter(&plan.root, &tree, own_mounts)?;
-    timing.child(Phase::Pivot);
     for sysctl in &plan.sysctl {
         let at = format!("{} = {:?} ({})", sysctl.path, sysctl.value, sysctl.at);
         write_proc(
@@ -208,9 +202,12 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     cover::read_only(&plan.read_only_paths, &tree)?;
     cover::mask(&plan.masked_paths, null, &tree)?;
     // After every change below the root.
-    rootfs::finish_root(&plan.root, &tree)?;
-    drop(tree);
+    rootfs::protect(&plan.root, &tree)?;
     timing.child(Phase::Cover);
+    rootfs::enter(&plan.root, &tree, own_mounts)?;
+    rootfs::propagate(&plan.root, &tree, own_mounts)?;
+    timing.child(Phase::Pivot);
+    drop(tree);
 
     if let Some(pty) = pty {
         send_master(pty.master, &console, channel)?;
@@ -226,7 +223,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
             .tell_parent(&ToParent::Ready)
             .at(Step::Parent, "socket")?;
         channel.expect(ToChild::Go)?;
-        return wait_for_start(start).map(drop);
+        return wait_for_start(start.as_ref()).map(drop);
     };
     labels::on_exec(proc.as_ref(), process)?;
     drop(proc);
@@ -238,7 +235,8 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
             .at(Step::Parent, "socket")?;
         channel.expect(ToChild::Continue)?;
     }
-    let listeners = [channel.0.as_fd()].into_iter().chain(start.fd());
+    let listeners = [channel.0.as_fd()].into_iter();
+    let listeners = listeners.chain(start.iter().map(AsFd::as_fd));
     let listeners = listeners.chain(output.fds());
     let (payload, program) = become_payload(process, plan.preserve_fds, listeners)?;
     timing.child(Phase::Privileges);
@@ -246,7 +244,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         await_go(channel)?;
         timing.child(Phase::Wait);
         // From here on the container lives on without its parent.
-        let starter = wait_for_start(start)?;
+        let starter = wait_for_start(start.as_ref())?;
         // The starter's end of the fifo, not the parent's socket, is where somebody listens from now on.
         run_hooks(&plan.hooks.start_container, state, output)
             .and_then(|()| sys::signal::reset().at(Step::Exec, "signals"))
@@ -433,8 +431,8 @@ fn keep_descriptors<'a>(count: u32, listeners: impl Iterator<Item = BorrowedFd<'
 
 /// Waits until the container is started: the fifo opens when a reader comes, and the byte tells it that it found a live
 /// container. The descriptor stays open until exec closes it: its end without another byte says that the payload runs.
-fn wait_for_start(start: &Start) -> Result<Option<OwnedFd>> {
-    let Start::OnFifo { dir, .. } = start else {
+fn wait_for_start(dir: Option<&OwnedFd>) -> Result<Option<OwnedFd>> {
+    let Some(dir) = dir else {
         return Ok(None);
     };
     let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;

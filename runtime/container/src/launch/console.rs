@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use sys::fs::{self, Inside, Mode, OFlag};
-use sys::mount::{Extent, attach, clone_tree};
+use sys::mount::{Extent, clone_tree};
 use sys::pty::{self, Size};
 
 use super::protocol::{At, Failure, Step};
@@ -63,7 +63,7 @@ pub(super) fn bind(pty: &Pty, root: &Tree) -> Result<()> {
         .file(Path::new(object), Inside::NoSymlinks)
         .at(Step::Terminal, object)?;
     let copy = clone_tree(&pty.peer, "", Extent::One).at(Step::Terminal, object)?;
-    attach(copy, target).at(Step::Terminal, object)
+    copy.attach(target).at(Step::Terminal, object).map(drop)
 }
 
 /// Puts the terminal on the standard streams and makes it the controlling one; the caller leads a session of its own.

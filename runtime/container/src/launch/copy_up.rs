@@ -1,14 +1,15 @@
 //! `tmpcopyup`: what lies at a mount point, copied into the tmpfs that will cover it.
 
 use std::ffi::CStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use sys::fs::{
     self, AtFlags, Dir, FileStat, Gid, Mode, OFlag, SFlag, TimeSpec, Uid, UtimensatFlags,
 };
 
 /// Copies a directory's contents with owners, permissions and times. Symlinks are copied, never followed.
-pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> sys::Result<()> {
+pub(super) fn copy(from: impl AsFd, to: impl AsFd) -> sys::Result<()> {
+    let (from, to) = (from.as_fd(), to.as_fd());
     let reopen = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut dir = Dir::openat(from, ".", reopen, Mode::empty())?;
     let names: Vec<_> = dir
@@ -26,9 +27,14 @@ pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> sys::Result<()> {
     Ok(())
 }
 
-fn entry(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &FileStat) -> sys::Result<()> {
+fn entry(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &CStr,
+    stat: &FileStat,
+) -> sys::Result<()> {
     let mode = Mode::from_bits_truncate(stat.st_mode);
-    let open = |dir, flags| {
+    let open = |dir: BorrowedFd<'_>, flags| {
         fs::openat(
             dir,
             name,
@@ -58,7 +64,7 @@ fn entry(from: &OwnedFd, to: &OwnedFd, name: &CStr, stat: &FileStat) -> sys::Res
     }
 }
 
-fn finish(to: &OwnedFd, name: &CStr, stat: &FileStat) -> sys::Result<()> {
+fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &FileStat) -> sys::Result<()> {
     let nofollow = AtFlags::AT_SYMLINK_NOFOLLOW;
     fs::fchownat(
         to,

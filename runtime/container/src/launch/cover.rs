@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use sys::Errno;
 use sys::fs::{self, Inside, SFlag};
-use sys::mount::{Attr, Extent, NewFs, attach, clone_tree, set_attr};
+use sys::mount::{Attr, Extent, Loose, NewFs, clone_tree};
 
 use super::protocol::{At, Failure, Step};
 use super::tree::{Tree, kind};
@@ -20,10 +20,10 @@ pub(super) fn read_only(paths: &[PathBuf], tree: &Tree) -> Result<()> {
             Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
             other => found(other, Step::ReadOnly, &object())?,
         };
-        let copy = clone_tree(&target, "", Extent::Tree).at(Step::ReadOnly, object())?;
-        set_attr(&copy, Extent::One, Attr::RDONLY, Attr::empty(), None)
+        let mut copy = clone_tree(&target, "", Extent::Tree).at(Step::ReadOnly, object())?;
+        copy.set(Extent::One, Attr::RDONLY, Attr::empty(), None)
             .at(Step::ReadOnly, object())?;
-        attach(copy, target).at(Step::ReadOnly, object())?;
+        copy.attach(target).at(Step::ReadOnly, object())?;
     }
     Ok(())
 }
@@ -40,7 +40,7 @@ fn found(opened: sys::Result<OwnedFd>, step: Step, object: &str) -> Result<Owned
 }
 
 /// Hides directories under one empty read-only tmpfs and files under the host's `/dev/null` (CVE-2025-31133: not the container's).
-pub(super) fn mask(paths: &[PathBuf], null: Option<OwnedFd>, tree: &Tree) -> Result<()> {
+pub(super) fn mask(paths: &[PathBuf], null: Option<Loose>, tree: &Tree) -> Result<()> {
     let mut null = Cover {
         first: null,
         attached: None,
@@ -68,8 +68,8 @@ pub(super) fn mask(paths: &[PathBuf], null: Option<OwnedFd>, tree: &Tree) -> Res
     Ok(())
 }
 
-fn empty_directory() -> sys::Result<OwnedFd> {
-    let new = NewFs::open("tmpfs")?;
+fn empty_directory() -> sys::Result<Loose> {
+    let mut new = NewFs::open("tmpfs")?;
     new.set("mode", "555")?;
     new.set("nr_inodes", "1")?;
     new.mount(Attr::RDONLY | Attr::NOSUID | Attr::NODEV | Attr::NOEXEC)
@@ -78,17 +78,19 @@ fn empty_directory() -> sys::Result<OwnedFd> {
 /// A mount that is laid over many paths. Only a mount that is attached in our namespace can be copied, hence the first one
 /// goes to the first path and the rest are copies of it.
 struct Cover {
-    first: Option<OwnedFd>,
+    first: Option<Loose>,
     attached: Option<OwnedFd>,
 }
 
 impl Cover {
     fn over(&mut self, target: impl AsFd) -> sys::Result<()> {
         match (&self.attached, self.first.take()) {
-            (Some(attached), _) => attach(clone_tree(attached, "", Extent::One)?, target),
+            (Some(attached), _) => {
+                let copy = clone_tree(attached, "", Extent::One)?;
+                copy.attach(target).map(drop)
+            }
             (None, Some(first)) => {
-                attach(&first, target)?;
-                self.attached = Some(first);
+                self.attached = Some(first.attach(target)?);
                 Ok(())
             }
             (None, None) => Err(Errno::EBADF),

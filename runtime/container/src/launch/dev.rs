@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sys::Errno;
 use sys::fs::{self, AtFlags, Gid, Inside, Mode, SFlag, Uid};
-use sys::mount::attach;
+use sys::mount::Loose;
 
 use super::protocol::{At, Failure, Step};
 use super::tree::{Tree, kind};
@@ -47,7 +47,7 @@ impl Parents<'_> {
 }
 
 /// Makes the nodes and links of `/dev`.
-pub(super) fn make(plan: &Plan, opened: Vec<Option<OwnedFd>>, tree: &Tree) -> Result<()> {
+pub(super) fn make(plan: &Plan, opened: Vec<Option<Loose>>, tree: &Tree) -> Result<()> {
     let mut parents = Parents { tree, last: None };
     for (device, bound) in plan.devices.iter().zip(opened) {
         let object = || {
@@ -66,7 +66,7 @@ pub(super) fn make(plan: &Plan, opened: Vec<Option<OwnedFd>>, tree: &Tree) -> Re
                 let target = tree
                     .file(&device.path, Inside::Root)
                     .at(Step::Device, object())?;
-                attach(node, target).at(Step::Device, object())?;
+                node.attach(target).at(Step::Device, object())?;
             }
             None => node(device, &mut parents).at(Step::Device, object())?,
         }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
-use sys::process::{self, Birth, Child, Namespaces, Signal};
+use sys::process::{self, Birth, Child, Handle, Namespaces, Signal};
 
 use super::adopt::{self, LentScore};
 use super::born::{self, become_root};
@@ -21,7 +21,7 @@ pub(crate) struct Request<'a> {
     pub(crate) record: &'a Record,
     pub(crate) process: &'a Process,
     /// The container's process.
-    pub(crate) init: &'a OwnedFd,
+    pub(crate) init: &'a Handle,
     /// The container's root, where it has no mount namespace that would lead there.
     pub(crate) root: Option<OwnedFd>,
     pub(crate) console: Console,
@@ -109,7 +109,8 @@ fn bear(request: &mut Request<'_>, entry: Option<&cgroup::Entry>) -> Result<(New
     };
     if !through && kinds.contains(Namespaces::PID) {
         // Joined by children only, so the parent does it; it makes no other child afterwards.
-        process::setns(init, Namespaces::PID).context("join the container's pid namespace")?;
+        init.enter(Namespaces::PID)
+            .context("join the container's pid namespace")?;
     }
     let (ours, theirs) = sys::socket::pair().context("socket pair")?;
     let mut ours = Some(ours);
@@ -140,7 +141,7 @@ fn bear(request: &mut Request<'_>, entry: Option<&cgroup::Entry>) -> Result<(New
         let join = || {
             // The container does not see this process, which is not in its pid namespace; but it may see the child at once.
             process::set_dumpable(false).at(Step::Hide, "")?;
-            process::setns(init, early).at(Step::Namespace, format!("{early:?}"))
+            init.enter(early).at(Step::Namespace, format!("{early:?}"))
         };
         born::through(join, birth, body)
     } else {
@@ -201,7 +202,8 @@ fn added(
     }
     process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
     process::setsid().at(Step::Session, "")?;
-    let mut keep = vec![channel.0.as_fd(), request.init.as_fd()];
+    let mut keep = vec![channel.0.as_fd()];
+    keep.extend(request.init.pidfd());
     keep.extend(
         request
             .console
@@ -217,7 +219,8 @@ fn added(
         None
     };
     if !join.is_empty() {
-        process::setns(request.init, join).at(Step::Namespace, format!("{join:?}"))?;
+        let joined = request.init.enter(join);
+        joined.at(Step::Namespace, format!("{join:?}"))?;
     }
     if let Some(root) = &request.root {
         // A container that shares the host's mounts has its root to itself all the same.

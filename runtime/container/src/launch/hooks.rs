@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sys::fs::{self, FcntlArg, Mode, OFlag};
-use sys::process::{Pid, PollTimeout};
+use sys::process::{Handle, Pid, PollTimeout};
 
 use crate::plan::{Hook, Hooks, Refusal, annotations};
 use crate::state::OciState;
@@ -119,14 +119,14 @@ fn one(hook: &Hook, state: &[u8], dir: Option<&Path>, output: &Output) -> Result
 /// Waits for a hook to end, not longer than its time.
 fn wait(hook: &Hook, child: &mut Child) -> Result<()> {
     let pid = Pid::from_raw(i32::try_from(child.id()).context("process id")?);
-    let pidfd = sys::process::pidfd_open(pid).context("open the hook's pidfd")?;
+    let handle = Handle::child(pid).context("take hold of the hook")?;
     let limit = hook
         .timeout
         .map(|seconds| Duration::from_secs(seconds.into()));
     let timeout = limit.map_or(PollTimeout::NONE, |limit| {
         PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
     });
-    if sys::process::has_ended(&pidfd, timeout).context("wait for the hook")? {
+    if handle.has_ended(timeout).context("wait for the hook")? {
         return Ok(());
     }
     child.kill().context("kill the hook")?;

@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, bail};
 use sys::fs::{self, OFlag};
-use sys::mount::Propagation;
-use sys::process::{self, Birth, Namespaces};
+use sys::mount::{Loose, Propagation};
+use sys::process::{self, Birth, Handle, Namespaces};
 
 use super::mounts::lock;
 use super::protocol::{At, Channel, Failure, Step, ToChild};
@@ -59,7 +59,7 @@ impl Mapped {
     pub(super) fn send(
         self,
         mounts: &[Mount],
-        namespace: Option<&OwnedFd>,
+        namespace: Option<&Handle>,
         parent: &Channel,
     ) -> Result<()> {
         let (reader, writer) = fs::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
@@ -77,7 +77,10 @@ impl Mapped {
         drop(writer);
         let mut buffer = [0; 8192];
         let length = fs::read(&reader, &mut buffer).context("hear the process that maps ids")?;
-        let exit = process::wait(&helper.pidfd).context("wait for the process that maps ids")?;
+        let exit = helper
+            .handle
+            .wait()
+            .context("wait for the process that maps ids")?;
         match (length, exit.code()) {
             (0, 0) => Ok(()),
             (0, _) => bail!("map ids of mounts: the process that does it was killed"),
@@ -88,13 +91,14 @@ impl Mapped {
     fn copy(
         self,
         mounts: &[Mount],
-        namespace: Option<&OwnedFd>,
+        namespace: Option<&Handle>,
         parent: &Channel,
     ) -> Result<(), Failure> {
         // Before the namespace of a container that others may be in (CVE-2016-9962).
         process::set_dumpable(false).at(Step::Hide, "")?;
         if let Some(namespace) = namespace {
-            process::setns(namespace, Namespaces::MOUNT)
+            namespace
+                .enter(Namespaces::MOUNT)
                 .at(Step::Namespace, "the container's mount namespace")?;
         }
         let terms = Terms {
@@ -105,7 +109,7 @@ impl Mapped {
             copier: Copier::Parent,
         };
         for (index, source) in self.sources {
-            let copy = lock(source, &mounts[index], terms)?;
+            let copy = lock(Loose::from(source), &mounts[index], terms)?;
             parent
                 .hand_child(ToChild::Source, &copy)
                 .at(Step::Parent, "socket")?;

@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use sys::mount::{Attr, Extent, Propagation};
+use sys::mount::{Attr, Extent, Loose, Propagation};
 use sys::process::{Child, Namespaces, PollTimeout};
 use sys::pty::Size;
 
@@ -57,7 +57,7 @@ use newborn::ClassGuard;
 pub(crate) use newborn::Newborn;
 use protocol::{Channel, ToChild, ToParent};
 use tell::send_pidfd;
-pub(crate) use tell::{tell_receiver, write_pid_file};
+pub(crate) use tell::{tell_receiver, tell_socket, write_pid_file};
 
 /// Who keeps the master of the payload's terminal.
 #[derive(Debug)]
@@ -95,16 +95,9 @@ enum Start {
     /// The fifo in the container's state directory, of which this is a read-only copy that is attached nowhere: no `..` leads out.
     /// ([`Copier::Child`]: the directory itself, until the child has made the copy.)
     OnFifo {
-        dir: OwnedFd,
+        dir: Loose,
         path: PathBuf,
     },
-}
-
-/// What parent and child both use.
-#[derive(Debug)]
-struct Shared {
-    start: Start,
-    output: hooks::Output,
 }
 
 impl Start {
@@ -112,6 +105,14 @@ impl Start {
         match self {
             Self::AtOnce => None,
             Self::OnFifo { dir, .. } => Some(dir.as_fd()),
+        }
+    }
+
+    /// Returns the directory, as it is to be left open.
+    fn keep(self) -> sys::Result<Option<OwnedFd>> {
+        match self {
+            Self::AtOnce => Ok(None),
+            Self::OnFifo { dir, .. } => dir.keep().map(Some),
         }
     }
 }
@@ -162,10 +163,8 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     timing.parent(Phase::Open);
     let mut cgroup = CgroupGuard::make(plan)?;
     timing.parent(Phase::Cgroups);
-    let shared = Shared {
-        start: prepare_start(&request, &reservation)?,
-        output: std::mem::take(&mut opened.output),
-    };
+    let start = prepare_start(&request, &reservation)?;
+    let output = std::mem::take(&mut opened.output);
 
     if let (Some(devices), true) = (&mut net_devices, plan.namespaces.joins(Namespaces::NETWORK)) {
         // Nobody waits for them there: before there is a process of the container.
@@ -175,12 +174,12 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     let mapped = idmap::Mapped::of(&plan.mounts, &opened.sources, terms)?;
     let mut lent = lent_score(plan)?;
     let mut warnings: Vec<String> = lent.warning.take().into_iter().collect();
-    let (parent, newborn) = bear(&mut request, opened, &mut cgroup, &shared)?;
+    let (parent, newborn) = bear(&mut request, opened, &mut cgroup, (start, &output))?;
     drop(lent);
     timing.parent(Phase::Clone);
     if let Some(mapped) = mapped {
         let own = plan.namespaces.has(Namespaces::MOUNT);
-        let namespace = own.then_some(&newborn.child()?.pidfd);
+        let namespace = own.then_some(&newborn.child()?.handle);
         mapped.send(&plan.mounts, namespace, &parent)?;
     }
     warnings.extend(adopt::adopt(plan, newborn.child()?, &parent)?);
@@ -196,7 +195,7 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     };
     reservation.write_record(&record)?;
     timing.parent(Phase::Record);
-    let listening = (listener, &shared.output);
+    let listening = (listener, &output);
     let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup, listening)?;
     send_pidfd(&request, newborn.child()?, receiver)?;
     reservation.commit()?;
@@ -266,24 +265,30 @@ fn prepare_start(request: &Request<'_>, reservation: &Reservation) -> Result<Sta
         When::AtOnce => Ok(Start::AtOnce),
         When::OnStart => {
             reservation.make_fifo()?;
-            let dir = match request.plan.copier {
-                Copier::Parent => window(&reservation.dir).context("state directory")?,
-                Copier::Child => reservation.dir.try_clone().context("state directory")?,
-            };
             let path = request.root.container_dir(request.id);
+            let dir = match request.plan.copier {
+                Copier::Parent => window(&reservation.dir)
+                    .context("state directory")?
+                    .found_at(&path),
+                Copier::Child => reservation
+                    .dir
+                    .try_clone()
+                    .context("state directory")?
+                    .into(),
+            };
             Ok(Start::OnFifo { dir, path })
         }
     }
 }
 
 /// Copies the mount of the state directory, for a child that may be found by the container it becomes.
-fn window(dir: &OwnedFd) -> sys::Result<OwnedFd> {
+fn window(dir: &OwnedFd) -> sys::Result<Loose> {
     sealed_window(sys::mount::clone_tree(dir, "", Extent::One)?)
 }
 
-fn sealed_window(window: OwnedFd) -> sys::Result<OwnedFd> {
+fn sealed_window(mut window: Loose) -> sys::Result<Loose> {
     let private = Some(Propagation::Private);
-    sys::mount::set_attr(&window, Extent::One, Attr::RDONLY, Attr::empty(), private)?;
+    window.set(Extent::One, Attr::RDONLY, Attr::empty(), private)?;
     Ok(window)
 }
 
@@ -292,7 +297,7 @@ fn bear(
     request: &mut Request<'_>,
     mut opened: check::Opened,
     cgroup: &mut CgroupGuard,
-    shared: &Shared,
+    (start, output): (Start, &hooks::Output),
 ) -> Result<(Channel, Newborn)> {
     let plan = request.plan;
     let (ours, theirs) = sys::socket::pair().context("socket pair")?;
@@ -330,7 +335,8 @@ fn bear(
             cradle: &cradle,
             cgroups: entry.as_ref(),
             console,
-            shared,
+            start,
+            output,
             state: &state,
             timing: request.timing,
         };
@@ -467,7 +473,7 @@ fn settle(
 /// Prefers the child's own words where it is the one that failed: nobody puts a dead process into a cgroup.
 fn blame(child: &Child, parent: &Channel, error: anyhow::Error) -> anyhow::Error {
     // One that lives waits for us and says nothing.
-    if sys::process::has_ended(&child.pidfd, PollTimeout::ZERO) != Ok(true) {
+    if child.handle.has_ended(PollTimeout::ZERO) != Ok(true) {
         return error;
     }
     match parent.hear_child() {
@@ -478,7 +484,7 @@ fn blame(child: &Child, parent: &Channel, error: anyhow::Error) -> anyhow::Error
 
 /// Says how a child ended that should not have.
 fn died(child: &Child, cgroup: &CgroupGuard) -> anyhow::Error {
-    let how = match sys::process::wait(&child.pidfd) {
+    let how = match child.handle.wait() {
         Ok(exit) => format!("{exit:?}").to_lowercase(),
         Err(errno) => sys::reason(errno),
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sys::Errno;
 use sys::fs::{self, Inside, Mode, OFlag};
-use sys::mount::{Attr, Extent, NewFs, Propagation, attach, clone_path, set_attr};
+use sys::mount::{Attr, Extent, Loose, NewFs, Propagation, clone_path, set_attr};
 
 use super::copy_up;
 use super::dev::{Parents, link};
@@ -36,11 +36,11 @@ fn one(mount: &Mount, source: Source, tree: &Tree, terms: Terms<'_>) -> Result<(
     match (&mount.kind, source) {
         (MountKind::Bind { .. }, Source::Directory(from)) => {
             let from = in_order(from, mount, terms);
-            place(&from, &directory(mount, tree)?, mount)
+            place(from, &directory(mount, tree)?, mount).map(drop)
         }
         (MountKind::Bind { .. }, Source::File(from)) => {
             let from = in_order(from, mount, terms);
-            place(&from, &file(mount, tree)?, mount)
+            place(from, &file(mount, tree)?, mount).map(drop)
         }
         (MountKind::Bind { .. }, Source::Link(to)) => {
             link(&mut Parents { tree, last: None }, &mount.target, &to).at(Step::Link, object())
@@ -58,7 +58,13 @@ fn one(mount: &Mount, source: Source, tree: &Tree, terms: Terms<'_>) -> Result<(
             let target = tree
                 .open(&mount.target, Inside::Root)
                 .at(Step::Mount, destination(mount))?;
-            remount(mount, &target).at(Step::Mount, object())
+            match remount(mount, &target) {
+                Err(Errno::ENOSYS) => Err(Failure::new(
+                    Step::Mount,
+                    format!("{}: {}", object(), check::NO_TREE),
+                )),
+                other => other.at(Step::Mount, object()),
+            }
         }
     }
 }
@@ -111,7 +117,7 @@ fn open_target(
 
 /// Attaches a mount, unless its target turned out, through a symlink, to lie where it could fake procfs (CVE-2019-16884,
 /// CVE-2025-52881): the plan knows the path by name only, this looks at the object.
-pub(super) fn place(from: &OwnedFd, target: &OwnedFd, mount: &Mount) -> Result<()> {
+pub(super) fn place(from: Loose, target: &OwnedFd, mount: &Mount) -> Result<OwnedFd> {
     let object = || format!("{} ({})", mount.target.display(), mount.at);
     let on_proc = fs::fstatfs(target)
         .at(Step::Mount, object())?
@@ -126,13 +132,13 @@ pub(super) fn place(from: &OwnedFd, target: &OwnedFd, mount: &Mount) -> Result<(
             ),
         ));
     }
-    attach(from, target).at(Step::Mount, object())
+    from.attach(target).at(Step::Mount, object())
 }
 
 fn file_system(mount: &Mount, tree: &Tree) -> Result<()> {
     let target = mount_point(mount, tree)?;
     let made = new_file_system(mount, Some(&target))?;
-    place(&made, &target, mount)
+    place(made, &target, mount).map(drop)
 }
 
 /// Opens, or makes, the directory that a new file system goes to.
@@ -160,7 +166,7 @@ pub(super) fn mount_point(mount: &Mount, tree: &Tree) -> Result<OwnedFd> {
 }
 
 /// Makes a file system, attached nowhere yet; a tmpfs takes the permissions of the directory that it will cover.
-pub(super) fn new_file_system(mount: &Mount, target: Option<&OwnedFd>) -> Result<OwnedFd> {
+pub(super) fn new_file_system(mount: &Mount, target: Option<&OwnedFd>) -> Result<Loose> {
     let MountKind::Fs {
         fstype,
         source,
@@ -171,11 +177,11 @@ pub(super) fn new_file_system(mount: &Mount, target: Option<&OwnedFd>) -> Result
         return Err(Failure::new(Step::Mount, &mount.at));
     };
     let object = || format!("{fstype} on {} ({})", mount.target.display(), mount.at);
-    let new = NewFs::open(fstype).at(Step::Mount, object())?;
+    let mut new = NewFs::open(fstype).at(Step::Mount, object())?;
     if let Some(source) = source {
         new.set("source", source).at(Step::Mount, object())?;
     }
-    configure(&new, fstype, settings)
+    configure(&mut new, fstype, settings)
         .map_err(|why| Failure::new(Step::Mount, format!("{}: {why}", object())))?;
     if let Some(target) = target
         && fstype == "tmpfs"
@@ -192,16 +198,38 @@ pub(super) fn new_file_system(mount: &Mount, target: Option<&OwnedFd>) -> Result
     } else {
         Attr::empty()
     };
-    let made = new.mount(mount.set - late).at(Step::Mount, object())?;
+    let made = new.mount(mount.set - late);
+    let mut made = made.map_err(|errno| refused(errno, settings, object()))?;
     if let (true, Some(target)) = (*copy_up, target) {
         copy_up::copy(target, &made).at(Step::Mount, format!("{}: tmpcopyup", object()))?;
     }
-    finish(&made, late, mount.propagation).at(Step::Mount, object())?;
+    finish(&mut made, late, mount.propagation).at(Step::Mount, object())?;
     Ok(made)
 }
 
+/// Names the options where none was refused by itself: mount(2), where fsopen(2) is missing, takes them all at once.
+fn refused(errno: Errno, settings: &[Setting], object: String) -> Failure {
+    let text = |one: &Setting| match &one.value {
+        Some(value) => format!("{}={value}", one.key),
+        None => one.key.clone(),
+    };
+    let all: Vec<_> = settings.iter().map(text).collect();
+    let object = match errno {
+        Errno::EINVAL if !all.is_empty() => format!("{object}: options {}", all.join(",")),
+        _ => object,
+    };
+    Failure {
+        errno: Some(errno),
+        ..Failure::new(Step::Mount, object)
+    }
+}
+
 /// Sets the options of a file system; the error says which one was refused, and why.
-fn configure(new: &NewFs, fstype: &str, settings: &[Setting]) -> std::result::Result<(), String> {
+fn configure(
+    new: &mut NewFs,
+    fstype: &str,
+    settings: &[Setting],
+) -> std::result::Result<(), String> {
     for setting in settings {
         let done = match &setting.value {
             // fsconfig(2) takes 255 bytes; overlay takes its layers one by one, too (Linux 6.5).
@@ -224,20 +252,15 @@ fn configure(new: &NewFs, fstype: &str, settings: &[Setting]) -> std::result::Re
 }
 
 fn finish(
-    made: &OwnedFd,
+    made: &mut Loose,
     set: Attr,
     propagation: Option<(Propagation, Extent)>,
 ) -> sys::Result<()> {
     if set.is_empty() && propagation.is_none() {
         return Ok(());
     }
-    set_attr(
-        made,
-        Extent::One,
-        set,
-        Attr::empty(),
-        propagation.map(|(propagation, _)| propagation),
-    )
+    let propagation = propagation.map(|(propagation, _)| propagation);
+    made.set(Extent::One, set, Attr::empty(), propagation)
 }
 
 fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
@@ -253,11 +276,11 @@ fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
     let target = tree
         .directory(&mount.target, Inside::Root)
         .at(Step::Mount, destination(mount))?;
-    let new = NewFs::open("tmpfs").at(Step::Mount, object())?;
+    let mut new = NewFs::open("tmpfs").at(Step::Mount, object())?;
     new.set("mode", "755").at(Step::Mount, object())?;
-    configure(&new, "tmpfs", settings)
+    configure(&mut new, "tmpfs", settings)
         .map_err(|why| Failure::new(Step::Mount, format!("{}: {why}", object())))?;
-    let top = new
+    let mut top = new
         .mount(mount.set - Attr::RDONLY)
         .at(Step::Mount, object())?;
     for hierarchy in hierarchies {
@@ -272,15 +295,15 @@ fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
         fs::symlinkat(&link.target, &top, &link.path).at(Step::Mount, object())?;
     }
     // Complete before it is attached: inside a tree that is itself attached nowhere its attributes cannot be changed any more.
-    finish(&top, mount.set & Attr::RDONLY, mount.propagation).at(Step::Mount, object())?;
-    place(&top, &target, mount)?;
+    finish(&mut top, mount.set & Attr::RDONLY, mount.propagation).at(Step::Mount, object())?;
+    let top = place(top, &target, mount)?;
     for hierarchy in hierarchies {
         let object = || format!("cgroup {} ({})", hierarchy.source.display(), mount.at);
         let own = cgroup_copy((&hierarchy.source, hierarchy.instead.as_deref()), mount)?;
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let place = fs::openat(&top, hierarchy.name.as_str(), flags, Mode::empty())
             .at(Step::Mount, object())?;
-        attach(&own, place).at(Step::Mount, object())?;
+        own.attach(place).at(Step::Mount, object())?;
     }
     Ok(())
 }
@@ -290,41 +313,36 @@ fn cgroup2(source: (&Path, Option<&Path>), mount: &Mount, tree: &Tree) -> Result
         .directory(&mount.target, Inside::Root)
         .at(Step::Mount, destination(mount))?;
     let own = cgroup_copy(source, mount)?;
-    place(&own, &target, mount)
+    place(own, &target, mount).map(drop)
 }
 
 /// Copies the mount of a cgroup's directory, which is there only now: it shows what a mount of the hierarchy inside the cgroup
 /// namespace would show. Where it could not be made, the one that stands in for it is read-only: it is not the container's.
-fn cgroup_copy((source, instead): (&Path, Option<&Path>), mount: &Mount) -> Result<OwnedFd> {
+fn cgroup_copy((source, instead): (&Path, Option<&Path>), mount: &Mount) -> Result<Loose> {
     let object = || format!("cgroup {} ({})", source.display(), mount.at);
     let (own, keep) = match (clone_path(source, Extent::One), instead) {
         (Err(Errno::ENOENT), Some(instead)) => (clone_path(instead, Extent::One), Attr::RDONLY),
         (own, _) => (own, Attr::empty()),
     };
-    let own = own.at(Step::Mount, object())?;
+    let mut own = own.at(Step::Mount, object())?;
     let private = Some(Propagation::Private);
-    set_attr(
-        &own,
-        Extent::One,
-        mount.set | keep,
-        mount.clear - keep,
-        private,
-    )
-    .at(Step::Mount, object())?;
+    let (set, clear) = (mount.set | keep, mount.clear - keep);
+    own.set(Extent::One, set, clear, private)
+        .at(Step::Mount, object())?;
     Ok(own)
 }
 
 /// Copies a source once more, at its turn: mountinfo is sorted by ids that the kernel counts up, and its readers take that for the
-/// order of the mounts. Where there is a user namespace it was copied before, see [`locked`].
-fn in_order(checked: OwnedFd, mount: &Mount, terms: Terms<'_>) -> OwnedFd {
-    if terms.copies_late() {
+/// order of the mounts. Where there is a user namespace it was copied before, see [`locked`]; what is promised comes at its turn anyway.
+fn in_order(checked: Loose, mount: &Mount, terms: Terms<'_>) -> Loose {
+    if terms.copies_late() || checked.is_promise() {
         return checked;
     }
     copy_again(&checked, mount, terms).unwrap_or(checked)
 }
 
 /// Copies a source from this mount namespace; only the very object that was checked will do.
-fn copy_again(checked: &OwnedFd, mount: &Mount, terms: Terms<'_>) -> sys::Result<OwnedFd> {
+fn copy_again(checked: &Loose, mount: &Mount, terms: Terms<'_>) -> sys::Result<Loose> {
     let MountKind::Bind {
         source,
         extent,
@@ -333,12 +351,12 @@ fn copy_again(checked: &OwnedFd, mount: &Mount, terms: Terms<'_>) -> sys::Result
     else {
         return Err(Errno::EINVAL);
     };
-    let copy = check::copy(source, *extent, *symlinks)?;
+    let mut copy = check::copy(source, *extent, *symlinks)?;
     let (was, is) = (fs::fstat(checked)?, fs::fstat(&copy)?);
     if (was.st_dev, was.st_ino) != (is.st_dev, is.st_ino) {
         return Err(Errno::ESTALE);
     }
-    check::attributes(&copy, mount, terms)?;
+    check::attributes(&mut copy, mount, terms)?;
     terms.users.map(&copy, mount)?;
     Ok(copy)
 }
@@ -354,7 +372,7 @@ pub(super) fn locked(
 ) -> Result<Vec<Source>> {
     let copy = |checked, mount: &Mount| match mount.idmap {
         None => lock(checked, mount, terms),
-        Some(_) => channel.receive(ToChild::Source),
+        Some(_) => channel.receive(ToChild::Source).map(Loose::from),
     };
     let exchange = |(mount, source): (&Mount, Source)| match source {
         Source::Directory(checked) => copy(checked, mount).map(Source::Directory),
@@ -365,7 +383,11 @@ pub(super) fn locked(
 }
 
 /// Exchanges one source.
-pub(super) fn lock(checked: OwnedFd, mount: &Mount, terms: Terms<'_>) -> Result<OwnedFd> {
+pub(super) fn lock(checked: Loose, mount: &Mount, terms: Terms<'_>) -> Result<Loose> {
+    // It will be bound in this very namespace.
+    if checked.is_promise() {
+        return Ok(checked);
+    }
     let source = || format!("{} ({}.source)", mount.target.display(), mount.at);
     let errno = match copy_again(&checked, mount, terms) {
         Ok(copy) => return Ok(copy),

@@ -24,8 +24,8 @@ impl Drop for Newborn {
     fn drop(&mut self) {
         if let Some(child) = &self.0 {
             // It may be dead already; the error that brought us here is the one to report.
-            sys::process::pidfd_signal(&child.pidfd, Signal::SIGKILL as i32).ok();
-            sys::process::wait(&child.pidfd).ok();
+            child.handle.signal(Signal::SIGKILL as i32).ok();
+            child.handle.wait().ok();
         }
     }
 }

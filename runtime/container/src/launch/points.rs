@@ -1,5 +1,6 @@
 //! The places that mounts go onto, made before criu makes the mounts: the root file system may be a fresh one.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -24,7 +25,8 @@ pub(crate) fn make(plan: &Plan, opened: &Opened) -> Result<()> {
                 }
                 Some(_) => continue,
             };
-        let tree = Tree(tree.try_clone().context("the container's root")?);
+        let tree = tree.as_fd().try_clone_to_owned();
+        let tree = Tree(tree.context("the container's root")?);
         let path = &Path::new("/").join(path);
         let made = match (&mount.kind, source) {
             (MountKind::Remount, _) | (_, Source::Link(_)) => continue,

@@ -238,7 +238,7 @@ impl Channel {
     }
 
     /// Sends the parent's message with a descriptor.
-    pub(crate) fn hand_child(&self, message: ToChild, fd: &OwnedFd) -> sys::Result<()> {
+    pub(crate) fn hand_child(&self, message: ToChild, fd: impl AsFd) -> sys::Result<()> {
         socket::send(&self.0, &[message.tag()], Some(fd.as_fd()))
     }
 

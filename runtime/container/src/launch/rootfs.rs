@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use sys::Errno;
 use sys::fs::{self, AT_FDCWD};
-use sys::mount::{Attr, Extent, MsFlags, NewFs, Propagation, attach, clone_tree, set_attr};
+use sys::mount::{Attr, Extent, Loose, MsFlags, NewFs, Propagation, clone_tree, set_attr};
 
 use super::protocol::{At, Failure, Step};
 use super::tree::Tree;
@@ -14,12 +14,21 @@ type Result<T> = std::result::Result<T, Failure>;
 
 /// Prepares the root of a container that shares the mount namespace of its caller: a tree that is attached nowhere, so that its
 /// mounts never show on the host and go away with the last process in it (Linux 6.15).
-pub(super) fn detached_root(tree: OwnedFd) -> Tree {
-    Tree(tree)
+pub(super) fn detached_root(root: &Root, tree: Loose) -> Result<Tree> {
+    if tree.is_promise() {
+        // Where the root is the host's own mount, nothing may be mounted in it.
+        let why = "a container without a mount namespace in linux.namespaces needs open_tree(2), which this kernel lacks or a filter hides (Linux 5.2; 6.15 for mounts)";
+        return Err(Failure::new(
+            Step::Root,
+            format!("{}: {why}", root.path.display()),
+        ));
+    }
+    let tree = tree.keep().at(Step::Root, root.path.display())?;
+    Ok(Tree(tree))
 }
 
-/// Cuts the new mount namespace off the host's and lays the container's root over its `/`.
-pub(super) fn attach_root(root: &Root, tree: OwnedFd) -> Result<Tree> {
+/// Cuts the new mount namespace off the host's and lays the container's root over its `/`, or leaves it on the stage there.
+pub(super) fn attach_root(root: &Root, tree: Loose) -> Result<Tree> {
     let here = |flags| {
         sys::mount::mount::<str, str, str, str>(None, "/", None, flags, None)
             .at(Step::Root, "propagation of /")
@@ -35,14 +44,20 @@ pub(super) fn attach_root(root: &Root, tree: OwnedFd) -> Result<Tree> {
         // Before the root is attached: a shared parent would carry it to the host.
         here(MsFlags::MS_PRIVATE)?;
     }
-    let top = fs::open_path("/").at(Step::Root, "/")?;
-    attach(&tree, top).at(Step::Root, root.path.display())?;
-    Ok(Tree(tree))
+    sys::mount::claim_namespace();
+    let tree = if tree.is_promise() {
+        tree.stay()
+    } else {
+        let top = fs::open_path("/").at(Step::Root, "/")?;
+        tree.attach(top)
+    };
+    Ok(Tree(tree.at(Step::Root, root.path.display())?))
 }
 
 /// Makes the container's root the root of this process.
 pub(super) fn enter(root: &Root, tree: &Tree, own_mounts: bool) -> Result<()> {
     fs::fchdir(&tree.0).at(Step::Pivot, root.path.display())?;
+    let staged = sys::mount::leave_stage();
     if root.pivot && own_mounts {
         let old = fs::open_path("/").at(Step::Pivot, "old root")?;
         sys::mount::pivot_root(".", ".").at(Step::Pivot, root.path.display())?;
@@ -54,31 +69,47 @@ pub(super) fn enter(root: &Root, tree: &Tree, own_mounts: bool) -> Result<()> {
             sys::mount::mount::<str, str, str, str>(None, ".", None, flags, None)
                 .at(Step::Pivot, "old root")?;
         }
-        sys::mount::umount2(".", sys::mount::MntFlags::MNT_DETACH).at(Step::Pivot, "old root")?;
+        let detach = || {
+            sys::mount::umount2(".", sys::mount::MntFlags::MNT_DETACH).at(Step::Pivot, "old root")
+        };
+        if staged {
+            // What lies over the old root is what `.` means here.
+            detach()?;
+        }
+        detach()?;
     } else {
+        if staged && own_mounts {
+            // Over what `..` would lead to from the new root.
+            sys::mount::cover_root(&tree.0).at(Step::Pivot, root.path.display())?;
+        }
         sys::process::chroot(".").at(Step::Pivot, root.path.display())?;
     }
     fs::chdir("/").at(Step::Pivot, "/")
 }
 
-/// Last touches on the root itself.
-pub(super) fn finish_root(root: &Root, tree: &Tree) -> Result<()> {
-    if let Some((propagation, _)) = root.propagation {
-        // The root alone: the mounts below it have what they asked for.
-        set_attr(
-            &tree.0,
-            Extent::One,
-            Attr::empty(),
-            Attr::empty(),
-            Some(propagation),
-        )
-        .at(Step::Root, "propagation")?;
-    }
+/// Makes the root read-only, if it is to be.
+pub(super) fn protect(root: &Root, tree: &Tree) -> Result<()> {
     if root.read_only {
         set_attr(&tree.0, Extent::One, Attr::RDONLY, Attr::empty(), None)
             .at(Step::ReadOnly, "root")?;
     }
     Ok(())
+}
+
+/// Gives the root the propagation that it is to have, once it is `/`: one that is shared could not become that.
+pub(super) fn propagate(root: &Root, tree: &Tree, own_mounts: bool) -> Result<()> {
+    let Some((propagation, _)) = root.propagation else {
+        return Ok(());
+    };
+    // The root alone: the mounts below it have what they asked for.
+    let done = if own_mounts {
+        let flag = propagation.flag();
+        sys::mount::mount::<str, str, str, str>(None, "/", None, flag, None)
+    } else {
+        let none = Attr::empty();
+        set_attr(&tree.0, Extent::One, none, none, Some(propagation))
+    };
+    done.at(Step::Root, "propagation")
 }
 
 /// Opens a procfs of our own, attached nowhere, for writes that the container must not be able to redirect
@@ -89,8 +120,12 @@ pub(super) fn private_proc() -> sys::Result<OwnedFd> {
     let proc =
         NewFs::open("proc").and_then(|new| new.mount(Attr::NOSUID | Attr::NODEV | Attr::NOEXEC));
     let proc = proc.or_else(|_| clone_tree(AT_FDCWD, "/proc", Extent::One));
-    // An ordinary user who enters a container has a say over no mount namespace but the container's; this is still our own's.
-    let proc = proc.or_else(|_| fs::open_path("/proc"))?;
+    // An ordinary user who enters a container has a say over no mount namespace but the container's, and some kernels copy no mounts;
+    // this is still our own's.
+    let proc = match proc {
+        Ok(proc) if !proc.is_promise() => proc.keep()?,
+        _ => fs::open_path("/proc")?,
+    };
     if fs::fstatfs(&proc)?.filesystem_type() == fs::PROC_SUPER_MAGIC {
         Ok(proc)
     } else {

@@ -1,6 +1,6 @@
 //! Telling callers which process is the container's: by number, in a file, and by descriptor, over a socket.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -15,17 +15,27 @@ pub(super) fn send_pidfd(
     receiver: Option<OwnedFd>,
 ) -> Result<()> {
     if let Some(socket) = &request.pidfd_socket {
-        sys::socket::send(socket, b"pidfd", Some(child.pidfd.as_fd()))
-            .context("send the pidfd to --pidfd-socket")?;
+        tell_socket(socket, child)?;
     }
     receiver.map_or(Ok(()), |socket| tell_receiver(&socket, child))
+}
+
+/// Sends a process's pidfd to the socket of the command line.
+pub(crate) fn tell_socket(socket: &OwnedFd, child: &Child) -> Result<()> {
+    send(socket, child).context("send the pidfd to --pidfd-socket")
+}
+
+fn send(socket: &OwnedFd, child: &Child) -> Result<()> {
+    let pidfd = child.handle.pidfd();
+    let pidfd = pidfd
+        .context("it needs pidfd_open(2), which this kernel lacks or a filter hides (Linux 5.3)")?;
+    Ok(sys::socket::send(socket, b"pidfd", Some(pidfd))?)
 }
 
 /// Sends the container's pidfd to who has asked for it in an annotation.
 pub(crate) fn tell_receiver(socket: &OwnedFd, child: &Child) -> Result<()> {
     let at = crate::plan::annotations::PIDFD_RECEIVER;
-    sys::socket::send(socket, b"pidfd", Some(child.pidfd.as_fd()))
-        .with_context(|| format!("config.json: annotations[{at:?}]: send the pidfd"))
+    send(socket, child).with_context(|| format!("config.json: annotations[{at:?}]: send the pidfd"))
 }
 
 /// Writes a process id, without a newline (go-runc reads the whole file as a number), in place at once.

@@ -43,7 +43,8 @@ pub fn checkpoint(root: &StateRoot, id: &ContainerId, checkpoint: &Checkpoint) -
     save(root, id, &record, checkpoint, &place).map_err(|error| place.explain(error))?;
     if !checkpoint.dump.leave_running && !checkpoint.dump.pre_dump {
         let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        sys::process::has_ended(&init, patience).context("wait for the container's process")?;
+        init.has_ended(patience)
+            .context("wait for the container's process")?;
     }
     Ok(())
 }

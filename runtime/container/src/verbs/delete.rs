@@ -100,12 +100,15 @@ fn end(record: &Record) -> Result<()> {
     let Ok(init) = open(&record.process) else {
         return Ok(());
     };
-    match sys::process::pidfd_signal(&init, Signal::SIGKILL as i32) {
+    match init.signal(Signal::SIGKILL as i32) {
         Ok(()) | Err(sys::Errno::ESRCH) => {}
         Err(errno) => bail!("kill {}: {}", record.id, sys::reason(errno)),
     }
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-    if !sys::process::has_ended(&init, patience).context("wait for the container's process")? {
+    if !init
+        .has_ended(patience)
+        .context("wait for the container's process")?
+    {
         bail!(
             "kill {}: process {} does not end; it may wait for a device or a file server",
             record.id,

@@ -1,12 +1,11 @@
 //! `events`: what a container uses, and that its memory ran out.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cgroup::Cgroup;
 use serde::Serialize;
-use sys::process::{Namespaces, PollFd, PollFlags, PollTimeout, wait_ready};
+use sys::process::{Handle, Namespaces, PollTimeout};
 
 use super::open;
 use crate::state::{Record, StateRoot, Status};
@@ -82,18 +81,17 @@ pub fn watch(
 }
 
 /// Waits for the container's end, for an event, or for the time; tells whether it has ended.
-fn wait(init: &OwnedFd, oom: Option<&cgroup::OomEvents>, next: Instant) -> Result<bool> {
+fn wait(init: &Handle, oom: Option<&cgroup::OomEvents>, next: Instant) -> Result<bool> {
     let left = next.saturating_duration_since(Instant::now());
     // Rounded up, so that the time has come when the wait is over.
     let timeout =
         PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-    let mut fds = vec![PollFd::new(init.as_fd(), PollFlags::POLLIN)];
-    fds.extend(oom.map(cgroup::OomEvents::poll));
-    wait_ready(&mut fds, timeout).context("wait for the container")?;
-    Ok(fds[0].any().unwrap_or(false))
+    let mut fds: Vec<_> = oom.map(cgroup::OomEvents::poll).into_iter().collect();
+    init.or_ready(&mut fds, timeout)
+        .context("wait for the container")
 }
 
-fn living(root: &StateRoot, id: &ContainerId) -> Result<(Record, OwnedFd)> {
+fn living(root: &StateRoot, id: &ContainerId) -> Result<(Record, Handle)> {
     let record = root.load(id)?;
     match (root.status(id, &record), open(&record.process)) {
         (Status::Stopped, _) | (_, Err(_)) => bail!("container with id {id} is not running"),
@@ -108,7 +106,7 @@ fn cgroup_of(record: &Record) -> Result<&Cgroup> {
         .with_context(|| format!("container {} has no cgroup that counts", record.id))
 }
 
-fn measure(record: &Record, cgroup: &Cgroup, init: &OwnedFd) -> Result<Stats> {
+fn measure(record: &Record, cgroup: &Cgroup, init: &Handle) -> Result<Stats> {
     let own = Namespaces::from_bits_truncate(record.namespaces).contains(Namespaces::NETWORK);
     Ok(Stats {
         cgroup: cgroup.stats()?,
@@ -122,10 +120,10 @@ fn measure(record: &Record, cgroup: &Cgroup, init: &OwnedFd) -> Result<Stats> {
 }
 
 /// Reads the interfaces of a process's network namespace.
-fn interfaces(pid: i32, init: &OwnedFd) -> Option<Vec<NetworkInterface>> {
+fn interfaces(pid: i32, init: &Handle) -> Option<Vec<NetworkInterface>> {
     let table = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?;
     // After reading: had the process ended, the table might have been another's.
-    if sys::process::has_ended(init, PollTimeout::ZERO).unwrap_or(true) {
+    if init.has_ended(PollTimeout::ZERO).unwrap_or(true) {
         return None;
     }
     let found: Vec<_> = table.lines().filter_map(interface).collect();

@@ -1,7 +1,7 @@
 //! `kill`: signals.
 
 use anyhow::{Context, Result, bail};
-use sys::process::{Namespaces, Pid, Signal};
+use sys::process::{Handle, Namespaces, Pid, Signal};
 
 use super::open;
 use super::ps::{in_namespace_of, pid_namespace};
@@ -57,7 +57,7 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, all: bool) -> Resul
         each(&record, signal)?;
     } else if status != Status::Stopped {
         let init = open(&record.process).with_context(|| id.to_string())?;
-        match sys::process::pidfd_signal(&init, signal) {
+        match init.signal(signal) {
             Err(sys::Errno::ESRCH) => bail!("{}: {id}", text::NOT_RUNNING),
             other => other.with_context(|| format!("send signal {signal} to {id}"))?,
         }
@@ -79,14 +79,14 @@ fn each(record: &Record, signal: i32) -> Result<()> {
     let init = record.process.pid;
     let namespace = pid_namespace(init).with_context(|| format!("read /proc/{init}/ns/pid"))?;
     for pid in in_namespace_of(init)? {
-        let Ok(pidfd) = sys::process::pidfd_open(Pid::from_raw(pid)) else {
+        let Ok(process) = Handle::open(Pid::from_raw(pid)) else {
             continue;
         };
         // After opening: the number may have become another process's.
         if !pid_namespace(pid).is_ok_and(|found| found == namespace) {
             continue;
         }
-        match sys::process::pidfd_signal(&pidfd, signal) {
+        match process.signal(signal) {
             Ok(()) | Err(sys::Errno::ESRCH) => {}
             other => other.with_context(|| format!("send signal {signal} to process {pid}"))?,
         }

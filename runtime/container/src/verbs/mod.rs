@@ -23,20 +23,18 @@ pub use restore::{Restore, restore};
 pub use start::{poststart, start};
 pub use update::{Change, update};
 
-use std::os::fd::OwnedFd;
-
 use anyhow::{Context as _, Result, bail};
-use sys::process::Pid;
+use sys::process::{Handle, Pid};
 
 use crate::state::{Identity, is_alive};
 use crate::text;
 
 /// Opens the container's process, if it is still the one that was recorded.
-pub(crate) fn open(process: &Identity) -> Result<OwnedFd> {
-    let pidfd = sys::process::pidfd_open(Pid::from_raw(process.pid));
-    // After opening: from now on the descriptor cannot come to mean another process.
+pub(crate) fn open(process: &Identity) -> Result<Handle> {
+    let handle = Handle::open(Pid::from_raw(process.pid));
+    // After opening: from now on the handle cannot come to mean another process.
     if !is_alive(process) {
         bail!(text::NOT_RUNNING);
     }
-    pidfd.with_context(|| format!("open a pidfd for process {}", process.pid))
+    handle.with_context(|| format!("take hold of process {}", process.pid))
 }

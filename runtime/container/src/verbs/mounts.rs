@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 use oci_spec::runtime as oci;
 use sys::fs::{Mode, OFlag};
 use sys::mount::Propagation;
-use sys::process::Namespaces;
+use sys::process::{Handle, Namespaces};
 
 use super::open;
-use crate::check::{Terms, sources};
+use crate::check::{Source, Terms, sources};
 use crate::idmap::Users;
 use crate::launch::attach::{self, Visit};
 use crate::plan::{
@@ -65,9 +65,17 @@ pub fn add_mounts(
         init: &init,
         namespaces,
     };
-    attach::add(&visit, &planned, sources, terms)?;
-    Ok(warnings)
+    if sources.iter().any(Source::is_promise) {
+        bail!(NEEDS);
+    }
+    match attach::add(&visit, &planned, sources, terms) {
+        Err(error) if attach::is_lacking(&error) => bail!(NEEDS),
+        other => other.map(|()| warnings),
+    }
 }
+
+/// What is the matter where mounts cannot be handed from one mount namespace to another.
+const NEEDS: &str = "mounts add needs open_tree(2) and move_mount(2), which this kernel lacks or a filter hides (this needs Linux 5.12)";
 
 /// Detaches what is mounted at the destinations of `mounts`, after all of them were found to be mount points.
 pub fn remove_mounts(root: &StateRoot, id: &ContainerId, mounts: &[oci::Mount]) -> Result<()> {
@@ -96,7 +104,7 @@ fn refused(refusal: Refusal) -> anyhow::Error {
 
 /// Opens the process of a container whose mounts can be changed. A frozen one is no worse than any other: its processes see the
 /// change when they go on.
-fn enterable(root: &StateRoot, id: &ContainerId) -> Result<(Record, OwnedFd)> {
+fn enterable(root: &StateRoot, id: &ContainerId) -> Result<(Record, Handle)> {
     let record = root.load(id)?;
     if matches!(root.status(id, &record), Status::Stopped | Status::Creating) {
         bail!("{}: {id}", text::NOT_RUNNING);

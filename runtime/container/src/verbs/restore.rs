@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use sys::process::{Child, Namespaces, Pid, Signal};
+use sys::process::{Child, Handle, Namespaces, Pid, Signal};
 
 use crate::criu::{self, Event, Image, Options, Place, Restoring};
 use crate::launch::{CgroupGuard, Console, Created, hooks, points, tell_receiver, write_pid_file};
@@ -71,11 +71,11 @@ pub fn restore(request: Restore<'_>) -> Result<Created> {
         restoring: request.restoring,
         place: &place,
         state: &state,
-        root: (opened.root, &root.0),
+        root: &root.0,
         joins: &opened.joins,
         cgroups: plan.cgroup.is_some(),
     };
-    let criu = criu::begin(&program, &image)?;
+    let criu = criu::begin(&program, &image, opened.root)?;
     coming.cgroup.receive(plan, criu.pid())?;
     criu.restore(|event| coming.meet(event))
         .map_err(|error| place.explain(error))?;
@@ -194,11 +194,10 @@ impl Coming<'_> {
     /// All processes are there, and none runs yet.
     fn commit(&mut self, pid: i32) -> Result<()> {
         let plan = self.request.plan;
-        let pidfd =
-            sys::process::pidfd_open(Pid::from_raw(pid)).context("open the container's process")?;
+        let handle = Handle::open(Pid::from_raw(pid)).context("open the container's process")?;
         self.child = Some(Child {
             pid: Pid::from_raw(pid),
-            pidfd,
+            handle,
         });
         // Not before: criu's own helpers and the nodes that it makes are not the container's.
         self.cgroup.limit(plan)?;
@@ -231,8 +230,8 @@ impl Drop for Coming<'_> {
     fn drop(&mut self) {
         // Left to us only when the restore has failed.
         if let Some(child) = self.child.take() {
-            sys::process::pidfd_signal(&child.pidfd, Signal::SIGKILL as i32).ok();
-            sys::process::wait(&child.pidfd).ok();
+            child.handle.signal(Signal::SIGKILL as i32).ok();
+            child.handle.wait().ok();
         }
         self.cgroup.end();
     }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use sys::fs::{self, Mode, OFlag};
-use sys::process::{PollFd, PollFlags, PollTimeout, Signal};
+use sys::process::{Handle, PollFd, PollFlags, PollTimeout, Signal};
 
 use super::open;
 use crate::launch::hooks;
@@ -12,7 +12,7 @@ use crate::state::{FIFO, Record, StateRoot, Status, awaits_program, is_alive};
 use crate::{ContainerId, text};
 
 /// Starts a container and runs its poststart hooks. Returns, with the container's process, when its program is being executed.
-pub fn start(root: &StateRoot, id: &ContainerId) -> Result<OwnedFd> {
+pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Handle> {
     let record = root.load(id)?;
     // Held until the payload runs: of two starts the second finds a running container.
     let _lock = root.lock(id)?;
@@ -64,11 +64,11 @@ fn running(id: &ContainerId, status: &str) -> String {
 
 /// Runs the poststart hooks. An engine that asked for one must not believe in a container whose hook failed: it is killed, as
 /// runc does it.
-pub fn poststart(record: &Record, init: &OwnedFd) -> Result<()> {
+pub fn poststart(record: &Record, init: &Handle) -> Result<()> {
     run_poststart(record, init, &hooks::Output::open(&record.hooks)?)
 }
 
-fn run_poststart(record: &Record, init: &OwnedFd, output: &hooks::Output) -> Result<()> {
+fn run_poststart(record: &Record, init: &Handle, output: &hooks::Output) -> Result<()> {
     hooks::run(
         &record.hooks.poststart,
         &record.state(Status::Running),
@@ -76,7 +76,7 @@ fn run_poststart(record: &Record, init: &OwnedFd, output: &hooks::Output) -> Res
         output,
     )
     .inspect_err(|_| {
-        sys::process::pidfd_signal(init, Signal::SIGKILL as i32).ok();
+        init.signal(Signal::SIGKILL as i32).ok();
     })
 }
 
@@ -89,7 +89,7 @@ enum Until {
 }
 
 /// Reads what the container says until it executes its program, which closes the fifo: one byte, and a message if that failed.
-fn listen(fifo: &OwnedFd, init: &OwnedFd, until: Until) -> Result<Vec<u8>> {
+fn listen(fifo: &OwnedFd, init: &Handle, until: Until) -> Result<Vec<u8>> {
     let mut said = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -97,18 +97,14 @@ fn listen(fifo: &OwnedFd, init: &OwnedFd, until: Until) -> Result<Vec<u8>> {
             Until::Now => PollTimeout::ZERO,
             Until::Byte | Until::End => PollTimeout::NONE,
         };
-        let mut fds = [
-            PollFd::new(fifo.as_fd(), PollFlags::POLLIN),
-            PollFd::new(init.as_fd(), PollFlags::POLLIN),
-        ];
-        sys::process::wait_ready(&mut fds, patience).context("wait for the container")?;
-        let is = |index: usize, flag| {
-            fds[index]
-                .revents()
-                .is_some_and(|got: PollFlags| got.contains(flag))
-        };
+        let mut fds = vec![PollFd::new(fifo.as_fd(), PollFlags::POLLIN)];
+        let dead = init
+            .or_ready(&mut fds, patience)
+            .context("wait for the container")?;
         // The container's side was open, and is closed: it has executed its program, or dies.
-        let (dead, closed) = (is(1, PollFlags::POLLIN), is(0, PollFlags::POLLHUP));
+        let closed = fds[0]
+            .revents()
+            .is_some_and(|got| got.contains(PollFlags::POLLHUP));
         let over = dead || closed || until != Until::Byte;
         match fs::read(fifo, &mut buffer) {
             Ok(0) if over => return Ok(said),

@@ -42,7 +42,7 @@ fn detached(invocation: &Invocation, args: &Run) -> Result<Done> {
     let launched = prepared.launch(When::AtOnce, &timings.timing);
     let (created, done) = timings.finish(&id, launched)?;
     if let Some(notify) = &created.notify {
-        notify.wait(created.child.pid.as_raw(), &created.child.pidfd)?;
+        notify.wait(created.child.pid.as_raw(), &created.child.handle)?;
     }
     poststart(&root, &id, &created)?;
     Ok(done)
@@ -79,7 +79,7 @@ fn foreground(invocation: &Invocation, args: &Run) -> Result<Done> {
 
 /// Runs the poststart hooks; a container whose hook failed is taken away again.
 fn poststart(root: &StateRoot, id: &ContainerId, created: &Created) -> Result<()> {
-    verbs::poststart(&created.record, &created.child.pidfd).or_else(|error| {
+    verbs::poststart(&created.record, &created.child.handle).or_else(|error| {
         verbs::delete(root, id, true)?;
         Err(error)
     })
@@ -88,7 +88,7 @@ fn poststart(root: &StateRoot, id: &ContainerId, created: &Created) -> Result<()
 /// Waits for the container's message in a process of its own: this one has the container to attend to, and reaps that one too.
 fn forward(notify: &Notify, created: &Created) -> Result<()> {
     let pid = created.child.pid.as_raw();
-    let body = || i32::from(notify.wait(pid, &created.child.pidfd).is_err());
+    let body = || i32::from(notify.wait(pid, &created.child.handle).is_err());
     sys::process::clone3(sys::process::Birth::default(), body)
         .context("clone the process that forwards NOTIFY_SOCKET")?;
     Ok(())
