@@ -169,7 +169,16 @@ fn scripts_are_short_and_files_are_rooms() {
 
 #[test]
 fn patches_that_take_out_a_defence_apply() {
-    let dir = tree().join("tests/attacks/without");
+    apply("tests/attacks/without");
+}
+
+#[test]
+fn patches_that_plant_a_fault_apply() {
+    apply("tests/fuzz/planted");
+}
+
+fn apply(dir: &str) {
+    let dir = tree().join(dir);
     for entry in std::fs::read_dir(&dir).must(dir.display()) {
         let patch = entry.must("a patch").path();
         let checked = Command::new("git")

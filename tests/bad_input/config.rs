@@ -63,6 +63,16 @@ fn process() {
         case("the uid that means none", &["process.user.uid"], |t| {
             t.set("/process/user/uid", json!(4_294_967_295_u64))
         }),
+        case(
+            "the group that means none",
+            &["process.user.additionalGids[1]"],
+            |t| {
+                t.set(
+                    "/process/user/additionalGids",
+                    json!([5, 4_294_967_295_u64]),
+                )
+            },
+        ),
         case("no cwd", &["process.cwd"], |t| {
             t.bundle.remove("/process/cwd");
         }),
@@ -336,6 +346,21 @@ fn namespaces() {
                 .set("/linux/uidMappings", map(1))
                 .set("/linux/gidMappings", map(0));
         }),
+        case(
+            "one sysctl in both spellings",
+            &["linux.sysctl", "kernel/shmmax", "kernel.shmmax"],
+            |t| {
+                t.set(
+                    "/linux/sysctl",
+                    json!({"kernel.shmmax": "4096", "kernel/shmmax": "8192"}),
+                )
+            },
+        ),
+        case(
+            "NUL in a masked path",
+            &["linux.maskedPaths[0]", "NUL"],
+            |t| t.set("/linux/maskedPaths", json!(["/proc/a\u{0}b"])),
+        ),
         case(
             "sysctl of the host",
             &["linux.sysctl", "vm.swappiness"],

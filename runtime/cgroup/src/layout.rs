@@ -63,9 +63,12 @@ impl Layout {
     /// does not count.
     #[must_use]
     pub fn parse(mountinfo: &str, self_cgroup: &str) -> Self {
-        let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
-        let mut lines: Vec<(u32, &str, &str)> =
-            self_cgroup.lines().filter_map(parse_membership).collect();
+        // Not `lines`: a name may end with a carriage return.
+        let mounts: Vec<Mount> = mountinfo.split('\n').filter_map(Mount::parse).collect();
+        let mut lines: Vec<(u32, &str, &str)> = self_cgroup
+            .split('\n')
+            .filter_map(parse_membership)
+            .collect();
         lines.sort_by_key(|(number, ..)| *number);
         let mut layout = Self::default();
         for (number, names, own) in lines {
@@ -140,7 +143,9 @@ impl<'a> Mount<'a> {
         // Optional fields end with a single hyphen.
         fields.find(|field| *field == "-")?;
         let (fstype, _source, super_options) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(Self {
+        // Anything else would lead out of the hierarchy.
+        let whole = root.starts_with('/') && point.starts_with('/');
+        whole.then_some(Self {
             id,
             parent,
             root,

@@ -9,7 +9,7 @@
 //! warning in the plan or in the cgroup.
 #![forbid(unsafe_code)]
 
-mod bus;
+pub mod bus;
 mod delegate;
 mod delegation;
 mod devices;

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Mount, Process, Spec};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::spelling;
 
@@ -26,39 +27,81 @@ impl Bundle {
             .canonicalize()
             .map_err(|error| anyhow::anyhow!("bundle {}: {}", dir.display(), lower(&error)))?;
         let file = config.map_or_else(|| dir.join("config.json"), Path::to_path_buf);
-        let spec = read_json(&file)?;
+        Self::parse(dir, &read(&file)?, &file.display().to_string())
+    }
+
+    /// Parses a configuration for a bundle directory, of which nothing is looked at; `name` says where it is from.
+    pub fn parse(dir: PathBuf, config: &[u8], name: &str) -> Result<Self> {
+        let spec = parse_json(config, name)?;
+        if let Some(path) = nul(config, &spec)? {
+            bail!("{name}: {path}: holds a NUL character, which no text for the kernel may");
+        }
         Ok(Self { dir, spec })
+    }
+}
+
+/// Returns the JSON path of a text with a NUL in it. JSON has one way to write it, so that most configurations are not looked through.
+fn nul(config: &[u8], spec: &Spec) -> Result<Option<String>> {
+    let mut behind = config.split(|byte| *byte == b'\\').skip(1);
+    if !behind.any(|rest| rest.starts_with(b"u0000")) {
+        return Ok(None);
+    }
+    let mut value = serde_json::to_value(spec).context("write the configuration as JSON")?;
+    // For the hooks to read, and for nobody else.
+    value.as_object_mut().map(|all| all.remove("annotations"));
+    Ok(find_nul(&value, ""))
+}
+
+fn find_nul(value: &Value, at: &str) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(|| at.to_string()),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .find_map(|(index, value)| find_nul(value, &format!("{at}[{index}]"))),
+        Value::Object(map) => map.iter().find_map(|(key, value)| {
+            let dot = if at.is_empty() { "" } else { "." };
+            let here = format!("{at}{dot}{}", key.escape_default());
+            if key.contains('\0') {
+                return Some(here);
+            }
+            find_nul(value, &here)
+        }),
+        _ => None,
     }
 }
 
 /// Reads a list of mounts, as `mounts` of a configuration has them: that list alone, or an object with it.
 pub fn load_mounts(file: &Path) -> Result<Vec<Mount>> {
+    parse_mounts(&read(file)?, &file.display().to_string())
+}
+
+/// Parses such a list; `name` says where it is from.
+pub fn parse_mounts(bytes: &[u8], name: &str) -> Result<Vec<Mount>> {
     #[derive(Deserialize)]
     struct Section {
         mounts: Vec<Mount>,
     }
-    let bytes = std::fs::read(file)
-        .map_err(|error| anyhow::anyhow!("{}: {}", file.display(), lower(&error)))?;
-    let name = file.display().to_string();
     let list = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     if list {
-        parse_json(&bytes, &name)
+        parse_json(bytes, name)
     } else {
-        parse_json::<Section>(&bytes, &name).map(|section| section.mounts)
+        parse_json::<Section>(bytes, name).map(|section| section.mounts)
     }
 }
 
 /// Reads the `process.json` that `exec --process` names.
 pub fn load_process(file: &Path) -> Result<Process> {
-    read_json(file)
+    parse_process(&read(file)?, &file.display().to_string())
 }
 
-fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T> {
-    let bytes = match std::fs::read(file) {
-        Ok(bytes) => bytes,
-        Err(error) => bail!("{}: {}", file.display(), lower(&error)),
-    };
-    parse_json(&bytes, &file.display().to_string())
+/// Parses a `process.json`; `name` says where it is from.
+pub fn parse_process(bytes: &[u8], name: &str) -> Result<Process> {
+    parse_json(bytes, name)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).map_err(|error| anyhow::anyhow!("{}: {}", file.display(), lower(&error)))
 }
 
 /// Parses JSON from anywhere; `name` says where from.

@@ -113,16 +113,21 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
     })
 }
 
+/// Returns the process that is asked for, completed by the container's own one, `base`.
+pub fn configured(what: &What, base: Option<&oci::Process>) -> Result<oci::Process> {
+    match what {
+        What::Process(process) => Ok(with_defaults(process, base)),
+        What::Changed(changes) => changed(base, changes),
+    }
+}
+
 fn plan(
     exec: &Exec<'_>,
     record: &Record,
     host: &Host,
     warnings: &mut Vec<String>,
 ) -> Result<Process> {
-    let process = match &exec.what {
-        What::Process(process) => with_defaults(process, record.base.as_ref()),
-        What::Changed(changes) => changed(record.base.as_ref(), changes)?,
-    };
+    let process = configured(&exec.what, record.base.as_ref())?;
     let seccomp = match record.seccomp_flags {
         None => None,
         Some(flags) => {

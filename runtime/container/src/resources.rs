@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use oci_spec::runtime::LinuxResources;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::bundle::parse_json;
 
@@ -49,16 +49,21 @@ pub fn given(change: &LinuxResources) -> Result<LinuxResources> {
 
 /// Lays a change over what was there.
 pub fn merged(before: &LinuxResources, change: &LinuxResources) -> Result<LinuxResources> {
-    let mut value = serde_json::to_value(before).context("write resources as JSON")?;
-    let mut change = serde_json::to_value(change).context("write resources as JSON")?;
-    // The one list that is a whole: its rules have an order.
-    if let Some(devices) = change.get_mut("devices").map(Value::take)
-        && devices.as_array().is_some_and(|list| !list.is_empty())
-    {
-        value["devices"] = devices;
+    let mut all = Value::Null;
+    let mut devices = Value::Null;
+    // Both in the same way: of two elements about the same thing, in one list, the later one counts as well.
+    for resources in [before, change] {
+        let mut value = serde_json::to_value(resources).context("write resources as JSON")?;
+        // The one list that is a whole: its rules have an order.
+        if let Some(list) = value.get_mut("devices").map(Value::take)
+            && list.as_array().is_some_and(|list| !list.is_empty())
+        {
+            devices = list;
+        }
+        lay_over(&mut all, value);
     }
-    lay_over(&mut value, change);
-    serde_json::from_value(value).context("read resources as JSON")
+    all["devices"] = devices;
+    serde_json::from_value(all).context("read resources as JSON")
 }
 
 fn prune(value: &mut Value) {
@@ -85,6 +90,11 @@ fn prune(value: &mut Value) {
 }
 
 fn lay_over(value: &mut Value, change: Value) {
+    match &change {
+        Value::Object(_) if !value.is_object() => *value = Value::Object(Map::new()),
+        Value::Array(_) if !value.is_array() => *value = Value::Array(Vec::new()),
+        _ => {}
+    }
     match (value, change) {
         (Value::Object(object), Value::Object(change)) => {
             for (name, change) in change {
@@ -141,6 +151,12 @@ mod tests {
             r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1},{"major":8,"minor":16,"rate":2}]}}"#,
             r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":16,"rate":9}]}}"#,
             r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1},{"major":8,"minor":16,"rate":9}]}}"#,
+        );
+        // Of one device twice in one list the last counts, as it does for the kernel.
+        check(
+            r#"{}"#,
+            r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1},{"major":8,"minor":0,"rate":2}]}}"#,
+            r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":2}]}}"#,
         );
         check(
             r#"{"devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}]}"#,

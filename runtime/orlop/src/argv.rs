@@ -4,12 +4,13 @@
 //! `--detach=false`), and leaves everything behind the first operand alone. This turns such a line into one that clap reads the same way.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use clap::{ArgAction, Command};
 
 /// Where options end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Options {
+pub enum Options {
     /// Anywhere on the line.
     Anywhere,
     /// Before the first operand, because what follows is another program's line.
@@ -17,7 +18,7 @@ pub(crate) enum Options {
 }
 
 /// Rewrites a line for clap; the message is for the user, in runc's words where podman matches them.
-pub(crate) fn normalize(
+pub fn normalize(
     command: &Command,
     line: &[OsString],
     options: Options,
@@ -25,13 +26,12 @@ pub(crate) fn normalize(
     let mut out: Vec<OsString> = Vec::with_capacity(line.len() + 2);
     let mut words = line.iter();
     while let Some(word) = words.next() {
-        let text = word.to_string_lossy();
-        if text == "--" {
+        if word == "--" {
             out.push(word.clone());
             out.extend(words.cloned());
             return Ok(out);
         }
-        if !text.starts_with('-') || text == "-" {
+        if !word.as_bytes().starts_with(b"-") || word == "-" {
             if options == Options::BeforeOperands {
                 out.push(OsString::from("--"));
                 out.push(word.clone());
@@ -41,22 +41,22 @@ pub(crate) fn normalize(
             out.push(word.clone());
             continue;
         }
-        let (name, value) = text
-            .split_once('=')
-            .map_or((text.as_ref(), None), |(name, value)| (name, Some(value)));
-        let Some(known) = find(command, name) else {
+        let (name, value) = split(word);
+        let found = name.to_str().and_then(|name| find(command, name));
+        let Some(known) = found else {
             // clap knows better what is wrong with it, and what was meant.
             out.push(word.clone());
             continue;
         };
+        let name = name.display();
         match (known.takes_value, value) {
-            (true, Some(value)) => out.push(joined(&known.flag, OsStr::new(value))),
+            (true, Some(value)) => out.push(joined(&known.flag, value)),
             (true, None) => match words.next() {
                 Some(value) => out.push(joined(&known.flag, value)),
                 None => return Err(format!("flag needs an argument: {name}")),
             },
             (false, None) => out.push(known.flag),
-            (false, Some(value)) => match truth(value) {
+            (false, Some(value)) => match value.to_str().and_then(truth) {
                 Some(true) => out.push(known.flag),
                 Some(false) => {}
                 None => return Err(format!("{name}: {value:?} is neither true nor false")),
@@ -64,6 +64,18 @@ pub(crate) fn normalize(
         }
     }
     Ok(out)
+}
+
+/// Splits a word into an option and its value. Bytes are kept as they are: a path need not be text.
+fn split(word: &OsStr) -> (&OsStr, Option<&OsStr>) {
+    let bytes = word.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at) => (
+            OsStr::from_bytes(&bytes[..at]),
+            Some(OsStr::from_bytes(&bytes[at + 1..])),
+        ),
+        None => (word, None),
+    }
 }
 
 /// Writes option and value as one word, so that a value may begin with a dash.
@@ -81,7 +93,8 @@ struct Known {
 
 /// Finds an option by its name with one or two dashes.
 fn find(command: &Command, name: &str) -> Option<Known> {
-    let bare = name.trim_start_matches('-');
+    let bare = name.strip_prefix('-')?;
+    let bare = bare.strip_prefix('-').unwrap_or(bare);
     let known = |arg: &&clap::Arg| {
         let long = arg.get_long() == Some(bare)
             || arg.get_all_aliases().is_some_and(|all| all.contains(&bare));
@@ -171,6 +184,21 @@ mod tests {
             Err("--detach: \"maybe\" is neither true nor false"),
         );
         check("--unknown x", Anywhere, Ok("--unknown x"));
+        check("---detach", Anywhere, Ok("---detach"));
         check("-- -d", Anywhere, Ok("-- -d"));
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_stays_what_it_is() {
+        let command =
+            Command::new("x").arg(Arg::new("bundle").long("bundle").action(ArgAction::Set));
+        let word = |bytes: &[u8]| OsStr::from_bytes(bytes).to_os_string();
+        for line in [
+            vec![word(b"-bundle=/b\xff=\xfe")],
+            vec![word(b"--bundle"), word(b"/b\xff=\xfe")],
+        ] {
+            let got = normalize(&command, &line, Options::Anywhere);
+            assert_eq!(got, Ok(vec![word(b"--bundle=/b\xff=\xfe")]));
+        }
     }
 }

@@ -52,24 +52,21 @@ pub(crate) struct Global {
 
 /// One call of the program, understood as far as the command.
 #[derive(Debug)]
-pub(crate) struct Invocation {
+pub struct Invocation {
     /// `orlop`, or `runc` when called so.
     pub(crate) name: &'static str,
     pub(crate) global: Global,
-    pub(crate) log_format: Format,
-    pub(crate) log_level: Level,
-    pub(crate) command: String,
+    pub log_format: Format,
+    pub log_level: Level,
+    pub command: String,
     /// What follows the command.
-    pub(crate) line: Vec<OsString>,
-    pub(crate) warnings: Vec<String>,
+    pub line: Vec<OsString>,
+    pub warnings: Vec<String>,
 }
 
 impl Invocation {
     /// Parses the line up to the command; the inner error is a text that was asked for instead.
-    pub(crate) fn parse(
-        name: &'static str,
-        line: &[OsString],
-    ) -> Result<Result<Self, String>, String> {
+    pub fn parse(name: &'static str, line: &[OsString]) -> Result<Result<Self, String>, String> {
         let normal = argv::normalize(
             &Global::command(),
             line.get(1..).unwrap_or_default(),

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 /// How a log file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     Text,
     Json,
 }
@@ -27,7 +27,7 @@ impl Format {
 
 /// Which messages are worth a line; errors always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+pub enum Level {
     Debug,
     Warning,
     Error,
@@ -136,13 +136,7 @@ impl Log {
         let Some(file) = &mut self.file else { return };
         // containerd drops a line whose time is not RFC 3339.
         let time = humantime::format_rfc3339_seconds(SystemTime::now());
-        let line = match self.format {
-            Format::Json => {
-                serde_json::json!({"level": level, "msg": message, "time": time.to_string()})
-                    .to_string()
-            }
-            Format::Text => format!("time=\"{time}\" level={level} msg={message:?}"),
-        };
+        let line = line(self.format, level, message, &time.to_string());
         // A log that cannot be written leaves standard error, where the message goes anyway.
         drop(file.write_all(format!("{line}\n").as_bytes()));
     }
@@ -154,11 +148,51 @@ pub(crate) fn to_stderr(message: &str) {
     drop(std::io::stderr().write_all(format!("{message}\n").as_bytes()));
 }
 
-fn one_line(message: &str) -> String {
-    message
+/// Writes a message as a line of a log file, without its end.
+#[must_use]
+pub fn line(format: Format, level: &str, message: &str, time: &str) -> String {
+    match format {
+        Format::Json => {
+            serde_json::json!({"level": level, "msg": message, "time": time}).to_string()
+        }
+        Format::Text => format!("time=\"{time}\" level={level} msg={message:?}"),
+    }
+}
+
+/// Puts a message on one line; of what a terminal would take for an order, it shows the code.
+#[must_use]
+pub fn one_line(message: &str) -> String {
+    let line = message
         .split(['\n', '\r'])
         .map(str::trim)
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
-        .join("; ")
+        .join("; ");
+    if !line.contains(char::is_control) {
+        return line;
+    }
+    let shown = |c: char| -> String {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            c.into()
+        }
+    };
+    line.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn a_message_is_one_line_of_plain_text() {
+        for (message, want) in [
+            ("open /x: no such file", "open /x: no such file"),
+            ("a\r\n  b\n\nc", "a; b; c"),
+            ("a\tb\u{1b}[31m", "a\\tb\\u{1b}[31m"),
+        ] {
+            assert_eq!(one_line(message), want);
+        }
+    }
 }

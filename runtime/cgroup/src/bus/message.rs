@@ -15,11 +15,11 @@ use super::wire::{self, Malformed, Order, Reader};
 const LONGEST: (usize, usize) = (1 << 20, 1 << 16);
 
 /// The fixed beginning, up to and with the length of the header fields.
-pub(crate) const PRELUDE: usize = 16;
+pub const PRELUDE: usize = 16;
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Call,
     Return,
     Error,
@@ -30,30 +30,30 @@ pub(crate) enum Kind {
 
 /// One message.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Message {
-    pub(crate) kind: Kind,
-    pub(crate) serial: u32,
-    pub(crate) fields: Fields,
+pub struct Message {
+    pub kind: Kind,
+    pub serial: u32,
+    pub fields: Fields,
     order: Order,
     body: Vec<u8>,
 }
 
 /// The header fields that matter here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Fields {
-    pub(crate) path: Option<String>,
-    pub(crate) interface: Option<String>,
-    pub(crate) member: Option<String>,
-    pub(crate) error: Option<String>,
-    pub(crate) reply_to: Option<u32>,
-    pub(crate) destination: Option<String>,
-    pub(crate) sender: Option<String>,
-    pub(crate) signature: String,
+pub struct Fields {
+    pub path: Option<String>,
+    pub interface: Option<String>,
+    pub member: Option<String>,
+    pub error: Option<String>,
+    pub reply_to: Option<u32>,
+    pub destination: Option<String>,
+    pub sender: Option<String>,
+    pub signature: String,
 }
 
 impl Message {
     /// Makes a call of a method. Its serial is given by whoever sends it.
-    pub(crate) fn call(fields: Fields, arguments: &[Value]) -> Self {
+    pub fn call(fields: Fields, arguments: &[Value]) -> Self {
         Self::new(Kind::Call, fields, arguments)
     }
 
@@ -79,7 +79,7 @@ impl Message {
     }
 
     /// Returns the bytes to send.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let kind = match self.kind {
             Kind::Unknown => 0,
             Kind::Call => 1,
@@ -97,7 +97,7 @@ impl Message {
     }
 
     /// Returns how many bytes a message has, from its first [`PRELUDE`].
-    pub(crate) fn size(prelude: &[u8; PRELUDE]) -> Result<usize, Malformed> {
+    pub fn size(prelude: &[u8; PRELUDE]) -> Result<usize, Malformed> {
         let order = order(prelude[0])?;
         if prelude[3] != 1 {
             return Err("a version of the protocol that is not 1");
@@ -114,7 +114,7 @@ impl Message {
     }
 
     /// Reads exactly one message.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let prelude = bytes.first_chunk().ok_or("a message that is cut")?;
         if Self::size(prelude)? != bytes.len() {
             return Err("a message of another length than it says");
@@ -142,7 +142,7 @@ impl Message {
     }
 
     /// Reads the arguments.
-    pub(crate) fn arguments(&self) -> Result<Vec<Value>, Malformed> {
+    pub fn arguments(&self) -> Result<Vec<Value>, Malformed> {
         let types = Type::parse_all(&self.fields.signature).ok_or("a signature that is none")?;
         let mut reader = Reader::new(&self.body, self.order);
         let values = types

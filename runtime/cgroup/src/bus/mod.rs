@@ -8,7 +8,7 @@ mod address;
 mod client;
 mod error;
 mod manager;
-mod message;
+pub mod message;
 pub(crate) mod text;
 pub(crate) mod value;
 mod wire;

@@ -236,6 +236,13 @@ fn annotations_are_read_as_gvariant_text() {
     refuse(&"[".repeat(100), "too deep");
     refuse("'a\0b'", "NUL");
     refuse("--5", "not a number");
+    // The length of a signature is one byte; cut, the whole message would be none.
+    refuse(&format!("({})", "1,".repeat(300)), "too long to be sent");
+    refuse(&format!("<({})>", "1,".repeat(300)), "too long to be sent");
+    let odd = text::parse("[double nan, inf, -inf]").expect("numbers");
+    assert_eq!(odd.to_string(), "[double nan, double inf, double -inf]");
+    let again = text::parse(&odd.to_string()).expect("what was printed");
+    assert_eq!(again.to_string(), odd.to_string());
 }
 
 #[expect(clippy::print_stdout, reason = "a visible skip")]

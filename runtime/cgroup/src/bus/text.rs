@@ -9,11 +9,13 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     let mut parser = Parser { text, at: 0 };
     let value = parser.value(None, DEPTH)?;
     parser.skip();
-    if parser.rest().is_empty() {
-        Ok(value)
-    } else {
-        Err(parser.wrong("nothing more"))
+    if !parser.rest().is_empty() {
+        return Err(parser.wrong("nothing more"));
     }
+    if !value.can_travel() {
+        return Err("a value whose type is too long to be sent".to_owned());
+    }
+    Ok(value)
 }
 
 /// The words that name a type before its value.

@@ -12,6 +12,9 @@ pub enum Type {
     Struct(Vec<Type>),
 }
 
+/// The longest signature.
+const LONGEST: usize = 255;
+
 /// How deep arrays and structs may lie in each other; the specification allows 32 of each.
 pub(crate) const DEPTH: usize = 32;
 
@@ -21,7 +24,7 @@ impl Type {
         let mut rest = signature.as_bytes();
         let mut types = Vec::new();
         // The length of a signature travels in one byte.
-        if rest.len() > 255 {
+        if rest.len() > LONGEST {
             return None;
         }
         while !rest.is_empty() {
@@ -122,6 +125,17 @@ impl Value {
         )
     }
 
+    /// Whether it can be sent in a variant: its signature, and those of all variants in it, fit into the byte that says how long
+    /// they are.
+    pub(crate) fn can_travel(&self) -> bool {
+        let within = match self {
+            Self::Variant(inner) => inner.can_travel(),
+            Self::Array(_, list) | Self::Struct(list) => list.iter().all(Self::can_travel),
+            _ => true,
+        };
+        within && self.kind().to_string().len() <= LONGEST
+    }
+
     #[must_use]
     pub(crate) fn kind(&self) -> Type {
         Type::Basic(match self {
@@ -147,6 +161,15 @@ impl Value {
     }
 }
 
+/// Reads a value as [`Value`]'s `Display` writes it; the error says what was expected where.
+impl std::str::FromStr for Value {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        super::text::parse(text)
+    }
+}
+
 /// Values are shown in GVariant's text format, with a type wherever a number or an empty array does not tell it.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -159,6 +182,7 @@ impl fmt::Display for Value {
             Self::Uint32(n) => write!(f, "uint32 {n}"),
             Self::Int64(n) => write!(f, "int64 {n}"),
             Self::Uint64(n) => write!(f, "uint64 {n}"),
+            Self::Double(n) if n.is_nan() => f.write_str("double nan"),
             Self::Double(n) => write!(f, "double {n:?}"),
             Self::String(text) => quoted(f, text),
             Self::ObjectPath(text) => write!(f, "objectpath ").and_then(|()| quoted(f, text)),

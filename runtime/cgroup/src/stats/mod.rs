@@ -240,9 +240,22 @@ fn entry(table: &BTreeMap<String, u64>, name: &str) -> u64 {
 fn list(text: &str) -> Vec<u16> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.trim().parse::<u16>().ok()?..=last.trim().parse::<u16>().ok()?)
+        Some((
+            first.trim().parse::<u16>().ok()?,
+            last.trim().parse::<u16>().ok()?,
+        ))
     };
-    text.split(',').filter_map(range).flatten().collect()
+    let mut ranges: Vec<_> = text.split(',').filter_map(range).collect();
+    ranges.sort_unstable();
+    // A number counts once, however often the text says it.
+    let mut numbers = Vec::new();
+    for (first, last) in ranges {
+        let next = numbers
+            .last()
+            .map_or(Some(0), |last: &u16| last.checked_add(1));
+        numbers.extend(next.into_iter().flat_map(|next| next.max(first)..=last));
+    }
+    numbers
 }
 
 /// Returns the page sizes that a cgroup counts, from the names of its files.
@@ -273,5 +286,6 @@ mod tests {
         assert_eq!(list("0-2,8"), [0, 1, 2, 8]);
         assert_eq!(list(""), Vec::<u16>::new());
         assert_eq!(list("5"), [5]);
+        assert_eq!(list("1,0-2,1,65534-65535,65535"), [0, 1, 2, 65534, 65535]);
     }
 }

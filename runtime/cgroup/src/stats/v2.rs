@@ -127,9 +127,9 @@ fn parse_pressure(text: &str) -> Psi {
         let kind = words.next();
         for (name, value) in words.filter_map(|word| word.split_once('=')) {
             match name {
-                "avg10" => pressure.avg10 = value.parse().unwrap_or_default(),
-                "avg60" => pressure.avg60 = value.parse().unwrap_or_default(),
-                "avg300" => pressure.avg300 = value.parse().unwrap_or_default(),
+                "avg10" => pressure.avg10 = share(value),
+                "avg60" => pressure.avg60 = share(value),
+                "avg300" => pressure.avg300 = share(value),
                 "total" => pressure.total = value.parse().unwrap_or_default(),
                 _ => {}
             }
@@ -143,9 +143,28 @@ fn parse_pressure(text: &str) -> Psi {
     psi
 }
 
+/// Reads a share of time. Rust takes `nan` and `inf` for numbers, which JSON cannot write.
+fn share(text: &str) -> f64 {
+    let share = text.parse().ok();
+    share
+        .filter(|share: &f64| share.is_finite() && *share >= 0.0)
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse_pressure;
+    use super::{parse_pressure, share};
+
+    #[test]
+    fn a_share_is_a_number() {
+        let check = |text: &str, want: f64| {
+            assert_eq!(share(text).to_bits(), want.to_bits(), "{text}");
+        };
+        check("1.50", 1.5);
+        for odd in ["nan", "inf", "-1", "1e999", ""] {
+            check(odd, 0.0);
+        }
+    }
 
     #[test]
     fn pressure_has_two_lines() {

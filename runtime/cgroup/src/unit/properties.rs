@@ -161,6 +161,9 @@ pub(crate) fn of_annotations<'a>(
     annotations: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<Vec<Property>, Refusal> {
     let mut list = Vec::new();
+    // The annotations of a container have no order.
+    let mut annotations: Vec<_> = annotations.collect();
+    annotations.sort_unstable();
     for (key, written) in annotations {
         let Some(name) = key.strip_prefix(ANNOTATION) else {
             continue;
@@ -190,7 +193,6 @@ pub(crate) fn of_annotations<'a>(
             None => Property::new(name, value),
         });
     }
-    // The annotations of a container have no order.
     list.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(list)
 }

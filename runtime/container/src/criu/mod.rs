@@ -9,7 +9,7 @@ mod hierarchy;
 mod mounts;
 mod place;
 mod program;
-mod proto;
+pub mod proto;
 mod repair;
 mod request;
 mod restore;
@@ -24,6 +24,7 @@ pub(crate) use program::{check, find};
 pub(crate) use repair::repair;
 pub(crate) use request::Event;
 pub(crate) use restore::{Image, begin};
+pub use rpc::Response;
 
 /// What criu does with cgroups (`criu_cg_mode`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -11,32 +11,32 @@ const FIXED32: u64 = 5;
 
 /// A message that is being written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Message(Vec<u8>);
+pub struct Message(Vec<u8>);
 
 impl Message {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    pub(super) fn number(&mut self, field: u64, value: u64) -> &mut Self {
+    pub fn number(&mut self, field: u64, value: u64) -> &mut Self {
         self.varint(field << 3 | VARINT);
         self.varint(value);
         self
     }
 
     /// Writes a switch that is on; one that is off is left out, which means the same.
-    pub(super) fn switch(&mut self, field: u64, on: bool) -> &mut Self {
+    pub fn switch(&mut self, field: u64, on: bool) -> &mut Self {
         if on { self.number(field, 1) } else { self }
     }
 
-    pub(super) fn text(&mut self, field: u64, text: &str) -> &mut Self {
+    pub fn text(&mut self, field: u64, text: &str) -> &mut Self {
         self.varint(field << 3 | BYTES);
         self.varint(text.len() as u64);
         self.0.extend_from_slice(text.as_bytes());
         self
     }
 
-    pub(super) fn message(&mut self, field: u64, message: &Self) -> &mut Self {
+    pub fn message(&mut self, field: u64, message: &Self) -> &mut Self {
         self.varint(field << 3 | BYTES);
         self.varint(message.0.len() as u64);
         self.0.extend_from_slice(&message.0);
@@ -54,20 +54,20 @@ impl Message {
 
 /// The value of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
 }
 
 impl Value<'_> {
-    pub(super) fn number(self) -> u64 {
+    pub fn number(self) -> u64 {
         match self {
             Self::Number(number) => number,
             Self::Bytes(_) => 0,
         }
     }
 
-    pub(super) fn text(self) -> String {
+    pub fn text(self) -> String {
         match self {
             Self::Number(_) => String::new(),
             Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -76,7 +76,7 @@ impl Value<'_> {
 }
 
 /// Returns the fields of a message in their order, or `None` where the bytes are no message.
-pub(super) fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Value<'_>)>> {
+pub fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Value<'_>)>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
         let key = varint(&mut bytes)?;

@@ -33,30 +33,32 @@ pub(super) enum Kind {
 }
 
 /// What criu says (`criu_resp`).
-#[derive(Debug, Default)]
-pub(super) struct Response {
-    pub(super) kind: u64,
-    pub(super) success: bool,
-    pub(super) errno: u64,
-    pub(super) message: String,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Response {
+    pub kind: u64,
+    pub success: bool,
+    pub errno: u64,
+    pub message: String,
     /// The moment that has come, and the restored process's id.
-    pub(super) notify: Option<(String, i32)>,
-    pub(super) restored: Option<i32>,
+    pub notify: Option<(String, i32)>,
+    pub restored: Option<i32>,
     /// mem_track, lazy_pages.
-    pub(super) features: [bool; 2],
+    pub features: [bool; 2],
     /// As one number: 3.17.1 is 31701.
-    pub(super) version: u64,
+    pub version: u64,
 }
 
 impl Response {
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Parses a packet; `None` where it is no message.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut response = Self::default();
         for (field, value) in fields(bytes)? {
             match (field, value) {
                 (1, value) => response.kind = value.number(),
                 (2, value) => response.success = value.number() != 0,
                 (4, Value::Bytes(inner)) => {
-                    response.restored = i32::try_from(number(inner, 1)?).ok()
+                    response.restored = i32::try_from(number(inner, 1)?).ok();
                 }
                 (5, Value::Bytes(inner)) => {
                     let script = fields(inner)?.into_iter().find(|(field, _)| *field == 1);
@@ -70,7 +72,8 @@ impl Response {
                 }
                 (9, value) => response.message = value.text(),
                 (10, Value::Bytes(inner)) => {
-                    let part = |field| number(inner, field);
+                    // As criu numbers them; a part of more digits is none of its.
+                    let part = |field| number(inner, field).filter(|part| *part < 100);
                     response.version = part(1)? * 10000 + part(2)? * 100 + part(4)?;
                 }
                 _ => {}
@@ -249,6 +252,10 @@ mod tests {
         let response = Response::parse(bytes.bytes()).expect("a response");
         assert!(response.success);
         assert_eq!((response.kind, response.version), (10, 31701));
+
+        let mut bytes = Message::default();
+        bytes.message(10, Message::default().number(1, u64::MAX));
+        assert_eq!(Response::parse(bytes.bytes()), None);
 
         let mut notify = Message::default();
         notify.text(1, "post-restore").number(2, 4711);

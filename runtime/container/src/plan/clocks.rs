@@ -34,7 +34,10 @@ pub(super) fn plan(
     let given = spec.linux().as_ref();
     let given = given.and_then(|linux| linux.time_offsets().as_ref());
     let mut offsets = Vec::new();
-    for (clock, offset) in given.into_iter().flatten() {
+    // By name, so that of several wrong ones the same is told every time.
+    let mut given: Vec<_> = given.into_iter().flatten().collect();
+    given.sort_by_key(|(clock, _)| *clock);
+    for (clock, offset) in given {
         let at = format!("{AT}.{clock}");
         if !CLOCKS.contains(&clock.as_str()) {
             let why = format!("no clock of a time namespace; use {}", CLOCKS.join(" or "));
@@ -58,7 +61,6 @@ pub(super) fn plan(
             nanoseconds,
         });
     }
-    offsets.sort_by(|a, b| a.clock.cmp(&b.clock));
     if !offsets.is_empty() {
         settable(namespaces)?;
         if host.copier() == Copier::Child && !namespaces.new.contains(Namespaces::PID) {

@@ -15,6 +15,28 @@ pub struct IdMap {
     pub size: u32,
 }
 
+impl IdMap {
+    /// Parses such a line, as the kernel prints it.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        let numbers: Option<Vec<u32>> = line.split_whitespace().map(|n| n.parse().ok()).collect();
+        let [container, host, size] = numbers?[..] else {
+            return None;
+        };
+        Some(Self {
+            container,
+            host,
+            size,
+        })
+    }
+}
+
+impl std::fmt::Display for IdMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.container, self.host, self.size)
+    }
+}
+
 /// Who may write an id map (user_namespaces(7)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

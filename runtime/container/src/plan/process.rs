@@ -204,15 +204,16 @@ fn user(
         ));
     }
     // The kernel takes the highest id for "leave as it is" (setresuid(2)), which would run the payload as root.
-    for (name, id) in [("uid", user.uid()), ("gid", user.gid())] {
-        if id == u32::MAX {
-            return Err(Refusal::new(
-                format!("{at}.{name}"),
-                format!("{id} is no id that a process can have"),
-            ));
-        }
-    }
     let mut groups = user.additional_gids().clone().unwrap_or_default();
+    let more = groups.iter().enumerate();
+    let more = more.map(|(index, gid)| (format!("additionalGids[{index}]"), *gid));
+    let own = [("uid", user.uid()), ("gid", user.gid())].map(|(name, id)| (name.to_string(), id));
+    if let Some((name, id)) = own.into_iter().chain(more).find(|(_, id)| *id == u32::MAX) {
+        return Err(Refusal::new(
+            format!("{at}.{name}"),
+            format!("{id} is no id that a process can have"),
+        ));
+    }
     if keep_groups && !groups.is_empty() {
         groups.clear();
         warnings.push(format!(

@@ -63,13 +63,18 @@ pub(super) fn plan(spec: &Spec, namespaces: &NamespacePlan) -> Result<Vec<Sysctl
             namespace: kind,
         })
     };
-    let mut plan: Vec<_> = map
-        .into_iter()
-        .flatten()
-        .map(entry)
-        .collect::<Result<_, _>>()?;
+    // By name, so that of several wrong ones the same is told every time.
+    let mut entries: Vec<_> = map.into_iter().flatten().collect();
+    entries.sort();
+    let mut plan: Vec<Sysctl> = entries.into_iter().map(entry).collect::<Result<_, _>>()?;
     plan.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(plan)
+    match plan.windows(2).find(|pair| pair[0].path == pair[1].path) {
+        Some(pair) => Err(Refusal::new(
+            &pair[1].at,
+            format!("is the same parameter as {}; keep one of them", pair[0].at),
+        )),
+        None => Ok(plan),
+    }
 }
 
 /// Turns either spelling of sysctl(8) into a path: the first separator decides what `.` and `/` mean in the rest.

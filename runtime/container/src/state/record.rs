@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use cgroup::Cgroup;
 use oci_spec::runtime::{LinuxResources, Spec};
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use super::Identity;
 use crate::plan::{Common, Hooks, IdMap, Listener, Plan};
@@ -41,6 +42,7 @@ pub struct Record {
     pub seccomp_listener: Option<Listener>,
     pub new_keyring: bool,
     /// The configured process: `exec` takes its defaults from it.
+    #[serde(serialize_with = "in_order")]
     pub base: Option<oci_spec::runtime::Process>,
     /// What every process of the container gets, as configured.
     pub memory_policy: Option<oci_spec::runtime::LinuxMemoryPolicy>,
@@ -61,13 +63,19 @@ pub struct Record {
     pub restored: bool,
 }
 
-/// Writes maps by name, so that the same container has the same record.
-fn in_order<S: Serializer>(
-    resources: &Option<LinuxResources>,
+/// Writes maps by name and sets of capabilities by theirs, so that the same container has the same record.
+fn in_order<T: Serialize, S: Serializer>(
+    part: &Option<T>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let mut value = serde_json::to_value(resources).map_err(serde::ser::Error::custom)?;
+    let mut value = serde_json::to_value(part).map_err(serde::ser::Error::custom)?;
     value.sort_all_objects();
+    let sets = value.get_mut("capabilities").and_then(Value::as_object_mut);
+    for set in sets.into_iter().flat_map(|sets| sets.values_mut()) {
+        if let Some(names) = set.as_array_mut() {
+            names.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+        }
+    }
     value.serialize(serializer)
 }
 
@@ -239,7 +247,7 @@ impl Record {
     }
 
     /// Reads a record, and refuses by name what is not ours.
-    pub(super) fn parse(bytes: &[u8], file: &Path) -> Result<Self> {
+    pub fn parse(bytes: &[u8], file: &Path) -> Result<Self> {
         #[derive(Deserialize)]
         struct Mark {
             orlop: Option<u32>,
@@ -283,7 +291,34 @@ impl Record {
 
 /// The maps of the plan as the kernel reads them: one line per range.
 pub(crate) fn map_text(map: &[IdMap]) -> String {
-    map.iter()
-        .map(|range| format!("{} {} {}\n", range.container, range.host, range.size))
-        .collect()
+    map.iter().map(|range| format!("{range}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sets of the specification's types have an order of their own in each process, and even in each value.
+    #[test]
+    fn the_same_container_has_the_same_record() {
+        let names: Vec<String> = crate::plan::capability_names();
+        let text = serde_json::json!({
+            "orlop": FORMAT, "id": "c", "oci_version": "1.2.0", "process": {"pid": 1, "start": 2}, "bundle": "/b",
+            "rootfs": "/b/rootfs", "created": "", "owner": 0, "annotations": {}, "namespaces": 0, "made": 0,
+            "cgroup": null, "seccomp_flags": null, "new_keyring": true, "memory_policy": null, "personality": null,
+            "base": {"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0}, "capabilities": {"bounding": names}},
+            "hooks": {"prestart": [], "create_runtime": [], "create_container": [], "start_container": [], "poststart": [],
+                "poststop": []},
+        });
+        let written = || {
+            let record = Record::parse(text.to_string().as_bytes(), Path::new("state.json"));
+            serde_json::to_string(&record.expect("a record")).expect("JSON")
+        };
+        let first = written();
+        assert!((0..8).all(|_| written() == first));
+        assert!(
+            first.contains(r#"["CAP_AUDIT_CONTROL","CAP_AUDIT_READ","#),
+            "{first}"
+        );
+    }
 }

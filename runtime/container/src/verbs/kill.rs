@@ -22,7 +22,7 @@ pub fn signal(text: &str) -> Result<i32> {
     // The kernel's range for programs; the C library keeps the first two of 32 and up for itself.
     let offset = |base: i32, rest: &str| match rest {
         "" => Some(base),
-        rest => rest.parse::<i32>().ok().map(|offset| base + offset),
+        rest => rest.parse::<i32>().ok()?.checked_add(base),
     };
     let real_time = name
         .strip_prefix("RTMIN")

@@ -161,23 +161,11 @@ fn maps(record: &Record) -> Result<[Vec<IdMap>; 2]> {
         let text =
             text.map_err(|error| anyhow::anyhow!("{path}: {}", crate::bundle::lower(&error)))?;
         text.lines()
-            .map(range)
+            .map(IdMap::parse)
             .collect::<Option<Vec<_>>>()
             .with_context(|| path)
     };
     let maps = [read("uid_map")?, read("gid_map")?];
     open(&record.process)?;
     Ok(maps)
-}
-
-fn range(line: &str) -> Option<IdMap> {
-    let numbers: Option<Vec<u32>> = line.split_whitespace().map(|n| n.parse().ok()).collect();
-    let [container, host, size] = numbers?[..] else {
-        return None;
-    };
-    Some(IdMap {
-        container,
-        host,
-        size,
-    })
 }

@@ -12,7 +12,7 @@ use super::{Done, Failure, on_container, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Line {
+pub(super) struct Line {
     #[command(flatten)]
     common: Common,
     /// Earlier images that a pre-dump made, relative to --image-path

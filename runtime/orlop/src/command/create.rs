@@ -17,7 +17,7 @@ use crate::global::Invocation;
 use crate::log::{self, Level};
 
 #[derive(Debug, Parser)]
-struct Create {
+pub(super) struct Create {
     #[command(flatten)]
     common: Common,
 }

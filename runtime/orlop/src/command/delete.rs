@@ -8,7 +8,7 @@ use super::{Done, Failure, exactly, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Delete {
+pub(super) struct Delete {
     /// Kill it first if it runs; succeed if there is none
     #[arg(long, short)]
     force: bool,

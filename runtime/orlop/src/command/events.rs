@@ -13,7 +13,7 @@ use super::{Done, Failure, exactly, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Line {
+pub(super) struct Line {
     /// Time between two lines, such as 5s, 500ms or 1m30s
     #[arg(long, value_name = "TIME", default_value = "5s")]
     interval: String,
@@ -63,8 +63,10 @@ fn text(id: &ContainerId, event: &Event) -> Result<String> {
     Ok(line.to_string() + "\n")
 }
 
-/// Parses a duration as Go's time.ParseDuration does: numbers with units, none of them negative.
-fn duration(text: &str) -> Option<Duration> {
+/// Parses a duration as Go's time.ParseDuration does: numbers with units, none of them negative, and at most what 63 bits of
+/// nanoseconds hold.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }
@@ -92,7 +94,10 @@ fn duration(text: &str) -> Option<Duration> {
     if text.is_empty() {
         return None;
     }
-    Duration::try_from_secs_f64(seconds).ok()
+    let longest = Duration::from_nanos(i64::MAX.unsigned_abs());
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| *duration <= longest)
 }
 
 #[cfg(test)]
@@ -111,7 +116,8 @@ mod tests {
         check("250ms", Some(250));
         check("0", Some(0));
         check("0s", Some(0));
-        for wrong in ["", "5", "-1s", "s", "1x", "1s2", "1 s"] {
+        check("2562047h", Some(2_562_047 * 3_600_000));
+        for wrong in ["", "5", "-1s", "s", "1x", "1s2", "1 s", "2562048h"] {
             check(wrong, None);
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{ArgMatches, FromArgMatches, Parser};
 use container::exec::{Changes, Exec, What, wants_terminal};
 use container::foreground::Foreground;
 use container::{ContainerId, bundle};
@@ -14,7 +14,7 @@ use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "options of a command line")]
-struct Line {
+pub(super) struct Line {
     /// Send the terminal's master to this socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
@@ -125,10 +125,19 @@ fn what(line: &Line) -> Result<What> {
     if let Some(file) = &line.process {
         return Ok(What::Process(Box::new(bundle::load_process(file)?)));
     }
+    of_options(line).map(What::Changed)
+}
+
+/// Returns what options other than `--process` say of the process.
+pub fn changes(matches: &ArgMatches) -> Result<Changes> {
+    of_options(&Line::from_arg_matches(matches)?)
+}
+
+fn of_options(line: &Line) -> Result<Changes> {
     if line.operands.len() < 2 {
         bail!("no program; name one behind the id, or use --process FILE");
     }
-    Ok(What::Changed(Changes {
+    Ok(Changes {
         args: line.operands[1..].to_vec(),
         cwd: line.cwd.clone(),
         env: line.env.clone(),
@@ -145,7 +154,7 @@ fn what(line: &Line) -> Result<What> {
         selinux: line.process_label.clone(),
         no_new_privileges: line.no_new_privs,
         capabilities: line.cap.clone(),
-    }))
+    })
 }
 
 fn user(text: &str) -> Result<(u32, Option<u32>)> {

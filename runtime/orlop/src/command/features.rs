@@ -8,10 +8,10 @@ use super::{Done, Failure, SPEC_VERSION, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct None {}
+pub(super) struct Features {}
 
 pub(super) fn features(invocation: &Invocation) -> Result<Done, Failure> {
-    with(invocation, |_: None| {
+    with(invocation, |_: Features| {
         let features = json!({
             "ociVersionMin": "1.0.0",
             "ociVersionMax": SPEC_VERSION,

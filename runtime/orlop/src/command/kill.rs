@@ -8,7 +8,7 @@ use super::{Done, Failure, at_least, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Kill {
+pub(super) struct Kill {
     /// Signal all processes of the container (obsolete: for a container that is not running this succeeds)
     #[arg(long, short, hide = true)]
     all: bool,

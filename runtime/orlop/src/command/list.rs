@@ -9,7 +9,7 @@ use super::{Done, Failure, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct List {
+pub(super) struct List {
     /// table or json
     #[arg(long, short, value_name = "FORM", default_value = "table")]
     format: String,

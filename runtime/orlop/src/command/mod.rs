@@ -3,8 +3,8 @@
 mod checkpoint;
 mod create;
 mod delete;
-mod events;
-mod exec;
+pub mod events;
+pub mod exec;
 mod features;
 mod kill;
 mod list;
@@ -18,12 +18,12 @@ mod spec;
 mod start;
 mod state;
 mod timings;
-mod update;
+pub mod update;
 
 use std::ffi::OsString;
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser};
+use clap::{ArgMatches, Command, CommandFactory, Parser};
 use container::{ContainerId, StateRoot};
 
 use crate::argv::{self, Options};
@@ -53,9 +53,9 @@ impl Done {
 
 /// What a command that failed leaves to `main`.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) message: String,
-    pub(crate) code: u8,
+pub struct Failure {
+    pub message: String,
+    pub code: u8,
 }
 
 impl Failure {
@@ -70,6 +70,7 @@ pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     run: fn(&Invocation) -> Result<Done, Failure>,
+    line: fn() -> Command,
     options: Options,
     /// Whether processes of a container could get hold of this program's file, see `sys::exe`.
     seal: bool,
@@ -87,7 +88,7 @@ enum Prefix {
     Plain(&'static str),
 }
 
-const fn entry(
+const fn entry<Line: CommandFactory>(
     name: &'static str,
     about: &'static str,
     run: fn(&Invocation) -> Result<Done, Failure>,
@@ -96,6 +97,7 @@ const fn entry(
         name,
         about,
         run,
+        line: Line::command,
         options: Options::Anywhere,
         seal: false,
         prefix: Prefix::None,
@@ -108,13 +110,13 @@ pub(crate) const TABLE: &[Entry] = &[
     Entry {
         seal: true,
         prefix: Prefix::Named("create"),
-        ..entry(
+        ..entry::<create::Create>(
             "create",
             "make a container from a bundle, not yet running its program",
             create::create,
         )
     },
-    entry(
+    entry::<OneId>(
         "start",
         "run the program of a created container",
         start::start,
@@ -122,58 +124,58 @@ pub(crate) const TABLE: &[Entry] = &[
     Entry {
         seal: true,
         prefix: Prefix::Named("run"),
-        ..entry("run", "create and start a container", run::run)
+        ..entry::<run::Run>("run", "create and start a container", run::run)
     },
     Entry {
         options: Options::BeforeOperands,
         seal: true,
         prefix: Prefix::Plain("exec failed: "),
         code: 255,
-        ..entry("exec", "run one more process in a container", exec::exec)
+        ..entry::<exec::Line>("exec", "run one more process in a container", exec::exec)
     },
-    entry("kill", "send a signal to a container", kill::kill),
-    entry("delete", "take away a container", delete::delete),
-    entry("state", "print a container's state as JSON", state::state),
-    entry("list", "list the containers", list::list),
+    entry::<kill::Kill>("kill", "send a signal to a container", kill::kill),
+    entry::<delete::Delete>("delete", "take away a container", delete::delete),
+    entry::<OneId>("state", "print a container's state as JSON", state::state),
+    entry::<list::List>("list", "list the containers", list::list),
     Entry {
         options: Options::BeforeOperands,
-        ..entry("ps", "list the processes of a container", ps::ps)
+        ..entry::<ps::Ps>("ps", "list the processes of a container", ps::ps)
     },
     Entry {
         seal: true,
-        ..entry(
+        ..entry::<mounts::Line>(
             "mounts",
             "add mounts to a container that runs, or remove them",
             mounts::mounts,
         )
     },
-    entry(
+    entry::<events::Line>(
         "events",
         "print what a container uses, now and then, and that its memory ran out",
         events::events,
     ),
-    entry("pause", "freeze all processes of a container", pause::pause),
-    entry("resume", "let frozen processes go on", pause::resume),
-    entry("update", "change the limits of a container", update::update),
-    entry(
+    entry::<OneId>("pause", "freeze all processes of a container", pause::pause),
+    entry::<OneId>("resume", "let frozen processes go on", pause::resume),
+    entry::<update::Line>("update", "change the limits of a container", update::update),
+    entry::<plan::Show>(
         "plan",
         "print what would be done for a bundle, and do nothing",
         plan::plan,
     ),
-    entry("spec", "write a config.json to begin with", spec::spec),
-    entry(
+    entry::<spec::Spec>("spec", "write a config.json to begin with", spec::spec),
+    entry::<features::Features>(
         "features",
         "print what this runtime can do as JSON",
         features::features,
     ),
-    entry(
+    entry::<checkpoint::Line>(
         "checkpoint",
         "save a running container by criu",
         checkpoint::checkpoint,
     ),
     Entry {
         seal: true,
-        ..entry(
+        ..entry::<restore::Line>(
             "restore",
             "bring a saved container back by criu",
             restore::restore,
@@ -183,14 +185,7 @@ pub(crate) const TABLE: &[Entry] = &[
 
 /// Runs the command that the invocation names.
 pub(crate) fn run(invocation: &Invocation, line: &[OsString]) -> Result<Done, Failure> {
-    let Some(entry) = TABLE.iter().find(|entry| entry.name == invocation.command) else {
-        let known: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
-        return Err(Failure::usage(format!(
-            "{:?} is no command; use one of {}",
-            invocation.command,
-            known.join(", ")
-        )));
-    };
+    let entry = named(invocation)?;
     if entry.seal && !asks_for_help(&invocation.line) {
         seal(line).map_err(|error| explain(entry, invocation, &error))?;
     }
@@ -247,31 +242,57 @@ fn chain(error: &anyhow::Error) -> String {
     error.chain().map(text).collect::<Vec<_>>().join(": ")
 }
 
+/// Finds the row of the command that is named.
+fn named(invocation: &Invocation) -> Result<&'static Entry, Failure> {
+    let entry = TABLE.iter().find(|entry| entry.name == invocation.command);
+    entry.ok_or_else(|| {
+        let known: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
+        Failure::usage(format!(
+            "{:?} is no command; use one of {}",
+            invocation.command,
+            known.join(", ")
+        ))
+    })
+}
+
+/// Returns the options of a command, and where on its line they end.
+pub fn options(invocation: &Invocation) -> Result<(Command, Options), Failure> {
+    let entry = named(invocation)?;
+    // As runc's parser has it, the last of an option that is given twice counts.
+    Ok(((entry.line)().args_override_self(true), entry.options))
+}
+
+/// Reads a command's line; the inner error is a text that was asked for instead.
+pub fn read(invocation: &Invocation) -> Result<Result<ArgMatches, String>, Failure> {
+    let entry = named(invocation)?;
+    let (command, options) = options(invocation)?;
+    let line = argv::normalize(&command, &invocation.line, options).map_err(Failure::usage)?;
+    let name = format!("{} {}", invocation.name, entry.name);
+    match command.try_get_matches_from(std::iter::once(OsString::from(name)).chain(line)) {
+        Ok(matches) => Ok(Ok(matches)),
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => Ok(Err(format!(
+            "{} {}: {}\n\n{error}",
+            invocation.name, entry.name, entry.about
+        ))),
+        Err(error) => Err(unusable(entry, &error)),
+    }
+}
+
+fn unusable(entry: &Entry, error: &clap::Error) -> Failure {
+    Failure::usage(format!("{}: {}", entry.name, usage(error)))
+}
+
 /// Parses a command's line, answers `--help`, and runs the rest with errors explained.
-fn with<A: Parser + CommandFactory>(
+fn with<A: Parser>(
     invocation: &Invocation,
     act: impl FnOnce(A) -> Result<Done>,
 ) -> Result<Done, Failure> {
-    let entry = TABLE.iter().find(|entry| entry.name == invocation.command);
-    let entry =
-        entry.ok_or_else(|| Failure::usage(format!("{:?} is no command", invocation.command)))?;
-    // As runc's parser has it, the last of an option that is given twice counts.
-    let command = A::command().args_override_self(true);
-    let line =
-        argv::normalize(&command, &invocation.line, entry.options).map_err(Failure::usage)?;
-    let named = format!("{} {}", invocation.name, entry.name);
-    let matches = command.try_get_matches_from(std::iter::once(OsString::from(named)).chain(line));
-    let args = match matches.and_then(|mut matches| A::from_arg_matches_mut(&mut matches)) {
-        Ok(args) => args,
-        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => {
-            let text = format!(
-                "{} {}: {}\n\n{error}",
-                invocation.name, entry.name, entry.about
-            );
-            return Ok(Done::output(text));
-        }
-        Err(error) => return Err(Failure::usage(format!("{}: {}", entry.name, usage(&error)))),
+    let entry = named(invocation)?;
+    let args = match read(invocation)? {
+        Ok(mut matches) => A::from_arg_matches_mut(&mut matches),
+        Err(help) => return Ok(Done::output(help)),
     };
+    let args = args.map_err(|error| unusable(entry, &error))?;
     act(args).map_err(|error| match error.downcast_ref::<Usage>() {
         Some(usage) => Failure::usage(format!("{}: {:?} {}", invocation.name, entry.name, usage.0)),
         None => explain(entry, invocation, &error),

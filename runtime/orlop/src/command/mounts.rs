@@ -11,7 +11,7 @@ use super::{Done, Failure, exactly, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Line {
+pub(super) struct Line {
     /// add or remove, id of the container, and a JSON file with a list like `mounts` of config.json (remove looks at destinations only)
     #[arg(value_name = "add|remove ID FILE")]
     operands: Vec<String>,

@@ -10,7 +10,7 @@ use super::{Done, Failure, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Show {
+pub(super) struct Show {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,

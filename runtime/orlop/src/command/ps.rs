@@ -8,7 +8,7 @@ use super::{Done, Failure, at_least, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Ps {
+pub(super) struct Ps {
     /// table or json
     #[arg(long, short, value_name = "FORM", default_value = "table")]
     format: String,

@@ -16,7 +16,7 @@ use super::{Done, Failure, exactly, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Line {
+pub(super) struct Line {
     #[command(flatten)]
     common: Common,
     /// Directory of the bundle

@@ -14,7 +14,7 @@ use super::{Done, Failure, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Run {
+pub(super) struct Run {
     #[command(flatten)]
     common: Common,
     /// Return as soon as the program runs

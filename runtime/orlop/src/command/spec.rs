@@ -14,7 +14,7 @@ use super::{Done, Failure, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Spec {
+pub(super) struct Spec {
     /// Directory of the bundle
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     bundle: PathBuf,

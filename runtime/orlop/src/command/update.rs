@@ -5,7 +5,7 @@ use std::io::Read;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{ArgMatches, FromArgMatches, Parser};
 use container::verbs::{self, Change};
 use container::{ContainerId, resources};
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use super::{Done, Failure, exactly, with};
 use crate::global::Invocation;
 
 #[derive(Debug, Parser)]
-struct Line {
+pub(super) struct Line {
     /// Read the new limits as JSON, in the form of linux.resources, from a file or (-) from standard input; other options are
     /// ignored then
     #[arg(long, short, value_name = "FILE")]
@@ -91,12 +91,7 @@ pub(super) fn update(invocation: &Invocation) -> Result<Done, Failure> {
             },
             None => {
                 warnings.extend(obsolete(&line));
-                let text = resources_of(&line)?.to_string();
-                Change {
-                    resources: resources::parse(text.as_bytes(), "options")?,
-                    l3_cache_schema: line.l3_cache_schema,
-                    mem_bw_schema: line.mem_bw_schema,
-                }
+                of_options(&line)?
             }
         };
         warnings.extend(verbs::update(&root, &id, &change)?);
@@ -104,6 +99,20 @@ pub(super) fn update(invocation: &Invocation) -> Result<Done, Failure> {
             warnings,
             ..Done::default()
         })
+    })
+}
+
+/// Returns what options other than `--resources` change.
+pub fn change(matches: &ArgMatches) -> Result<Change> {
+    of_options(&Line::from_arg_matches(matches)?)
+}
+
+fn of_options(line: &Line) -> Result<Change> {
+    let text = resources_of(line)?.to_string();
+    Ok(Change {
+        resources: resources::parse(text.as_bytes(), "options")?,
+        l3_cache_schema: line.l3_cache_schema.clone(),
+        mem_bw_schema: line.mem_bw_schema.clone(),
     })
 }
 

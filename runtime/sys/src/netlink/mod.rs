@@ -2,7 +2,7 @@
 //!
 //! A socket stays in the network namespace in which it was opened, wherever its process goes afterwards.
 
-mod wire;
+pub mod wire;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 

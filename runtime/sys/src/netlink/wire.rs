@@ -18,13 +18,13 @@ const LINK: usize = 16;
 const ADDRESS: usize = 8;
 
 /// NLMSG_ERROR: an errno, negative, or 0, which says that all is done.
-pub(super) const ERROR: u16 = 2;
+pub const ERROR: u16 = 2;
 /// NLMSG_DONE: the end of a list.
-pub(super) const DONE: u16 = 3;
-pub(super) const NEW_LINK: u16 = 16;
-pub(super) const GET_LINK: u16 = 18;
-pub(super) const SET_LINK: u16 = 19;
-pub(super) const NEW_ADDRESS: u16 = 20;
+pub const DONE: u16 = 3;
+pub const NEW_LINK: u16 = 16;
+pub const GET_LINK: u16 = 18;
+pub const SET_LINK: u16 = 19;
+pub const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
 
 /// NLM_F_REQUEST, NLM_F_ACK.
@@ -34,11 +34,11 @@ const DUMP: u16 = 0x300;
 /// NLM_F_CREATE and NLM_F_EXCL.
 const CREATE: u16 = 0x400 | 0x200;
 /// NLM_F_DUMP_INTR: what is listed has changed meanwhile.
-pub(super) const INTERRUPTED: u16 = 0x10;
+pub const INTERRUPTED: u16 = 0x10;
 
-pub(super) const IFLA_IFNAME: u16 = 3;
-pub(super) const IFLA_MTU: u16 = 4;
-pub(super) const IFLA_NET_NS_FD: u16 = 28;
+pub const IFLA_IFNAME: u16 = 3;
+pub const IFLA_MTU: u16 = 4;
+pub const IFLA_NET_NS_FD: u16 = 28;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -63,13 +63,13 @@ const ASKED: u32 = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
 
 /// A message on its way to the kernel.
 #[derive(Debug)]
-pub(super) struct Request {
+pub struct Request {
     bytes: Vec<u8>,
     fits: bool,
 }
 
 impl Request {
-    pub(super) fn new(kind: u16, flags: u16) -> Self {
+    pub fn new(kind: u16, flags: u16) -> Self {
         let mut bytes = vec![0; HEADER];
         bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
         bytes[6..8].copy_from_slice(&(REQUEST | flags).to_ne_bytes());
@@ -77,7 +77,7 @@ impl Request {
     }
 
     /// A message about a link; `flags` and `change` are those of netdevice(7).
-    pub(super) fn of_link(kind: u16, index: i32, (flags, change): (u32, u32)) -> Self {
+    pub fn of_link(kind: u16, index: i32, (flags, change): (u32, u32)) -> Self {
         let mut request = Self::new(kind, 0);
         request.bytes.extend([0; 4]);
         request.bytes.extend(index.to_ne_bytes());
@@ -87,7 +87,7 @@ impl Request {
     }
 
     /// A message that adds an address to a link.
-    pub(super) fn of_address(address: &Address, index: u32) -> Self {
+    pub fn of_address(address: &Address, index: u32) -> Self {
         let mut request = Self::new(NEW_ADDRESS, CREATE);
         // The flags of this part are 8 bits wide; all of them follow as an attribute.
         let fixed = [address.family, address.prefix, 0, address.scope];
@@ -100,14 +100,14 @@ impl Request {
     }
 
     /// A message that lists the addresses of all devices.
-    pub(super) fn of_addresses() -> Self {
+    pub fn of_addresses() -> Self {
         let mut request = Self::new(GET_ADDRESS, DUMP);
         // No family: all of them.
         request.bytes.extend([0; ADDRESS]);
         request
     }
 
-    pub(super) fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
+    pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         let Ok(length) = u16::try_from(ATTRIBUTE + value.len()) else {
             self.fits = false;
             return self;
@@ -120,12 +120,12 @@ impl Request {
     }
 
     /// Adds a text, which the kernel wants with a zero at its end.
-    pub(super) fn text(self, kind: u16, value: &str) -> Self {
+    pub fn text(self, kind: u16, value: &str) -> Self {
         self.attribute(kind, &[value.as_bytes(), &[0]].concat())
     }
 
     /// Returns the bytes to send.
-    pub(super) fn finish(mut self, sequence: u32) -> Result<Vec<u8>> {
+    pub fn finish(mut self, sequence: u32) -> Result<Vec<u8>> {
         let length = u32::try_from(self.bytes.len()).ok().filter(|_| self.fits);
         let length = length.ok_or(Errno::EMSGSIZE)?;
         self.bytes[0..4].copy_from_slice(&length.to_ne_bytes());
@@ -140,16 +140,16 @@ fn aligned(length: usize) -> usize {
 
 /// A message from the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reply<'a> {
-    pub(super) kind: u16,
-    pub(super) flags: u16,
-    pub(super) sequence: u32,
-    pub(super) body: &'a [u8],
+pub struct Reply<'a> {
+    pub kind: u16,
+    pub flags: u16,
+    pub sequence: u32,
+    pub body: &'a [u8],
 }
 
 impl Reply<'_> {
     /// Returns the error that the message reports, if it is one that does, and `Ok` where it says that all went well.
-    pub(super) fn outcome(&self) -> Result<()> {
+    pub fn outcome(&self) -> Result<()> {
         let errno = self.body.get(..4).and_then(|raw| raw.try_into().ok());
         match errno.map(i32::from_ne_bytes) {
             Some(0) => Ok(()),
@@ -160,7 +160,7 @@ impl Reply<'_> {
 }
 
 /// Splits what was received at once into messages; `EBADMSG` where a length is wrong.
-pub(super) fn replies(mut bytes: &[u8]) -> Result<Vec<Reply<'_>>> {
+pub fn replies(mut bytes: &[u8]) -> Result<Vec<Reply<'_>>> {
     let mut list = Vec::new();
     while !bytes.is_empty() {
         let length = number(bytes, 0).and_then(|length| usize::try_from(length).ok());
@@ -214,7 +214,7 @@ pub struct Link {
 }
 
 impl Link {
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+    pub fn parse(body: &[u8]) -> Option<Self> {
         let index = number(body, 4)?.cast_signed();
         let up = number(body, 8)? & 1 != 0;
         let (mut name, mut mtu) = (None, 0);
@@ -246,12 +246,12 @@ pub struct Address {
     prefix: u8,
     scope: u8,
     flags: u32,
-    pub(super) index: u32,
+    pub index: u32,
     attributes: Vec<(u16, Vec<u8>)>,
 }
 
 impl Address {
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+    pub fn parse(body: &[u8]) -> Option<Self> {
         let fixed = body.get(..ADDRESS)?;
         let mut address = Self {
             family: fixed[0],

@@ -230,12 +230,13 @@ fn one(
     }
     let of_cgroups = matches!(kind, MountKind::Cgroup { .. } | MountKind::Cgroup2 { .. });
     let bare = of_cgroups && around.is_mapped() && !around.own.contains(Namespaces::CGROUP);
+    // CVE-2023-25809: without a cgroup namespace its processes see the host's paths, and must not change what lies there.
+    let forced = if bare { Attr::RDONLY } else { Attr::empty() };
     Ok(Mount {
         target,
         kind,
-        // CVE-2023-25809: without a cgroup namespace its processes see the host's paths, and must not change what lies there.
-        set: parsed.one.set | if bare { Attr::RDONLY } else { Attr::empty() },
-        clear: parsed.one.clear,
+        set: parsed.one.set | forced,
+        clear: parsed.one.clear - forced,
         set_tree: parsed.tree.set,
         clear_tree: parsed.tree.clear,
         idmap,

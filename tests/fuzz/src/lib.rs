@@ -1,0 +1,87 @@
+//! Fuzz targets: functions that take any bytes, feed them to a parser of the runtime, and panic where an invariant does not hold.
+//!
+//! Nothing here acts: plans are made for machines that are made up, and files are read in a directory of our own. `hack/fuzz` drives the
+//! targets with coverage; `cargo test` runs every file of `seeds` and `corpus` through its target. A seed looks like what the
+//! parser meets in life; where a target takes more than one text, lines with `--` stand between them.
+#![forbid(unsafe_code)]
+
+mod argv;
+mod bus;
+mod config;
+mod criu;
+mod gvariant;
+mod idmap;
+pub mod json;
+mod layout;
+mod log;
+mod machine;
+mod model;
+mod mounts;
+mod names;
+mod netlink;
+mod process;
+mod seccomp;
+mod state;
+mod stats;
+mod sysctl;
+mod unit;
+mod update;
+
+/// One parser, or some that belong together.
+#[derive(Debug)]
+pub struct Target {
+    pub name: &'static str,
+    pub run: fn(&[u8]),
+    /// Whether its input is JSON.
+    pub json: bool,
+}
+
+const fn text(name: &'static str, run: fn(&[u8])) -> Target {
+    Target {
+        name,
+        run,
+        json: false,
+    }
+}
+
+const fn json(name: &'static str, run: fn(&[u8])) -> Target {
+    Target {
+        name,
+        run,
+        json: true,
+    }
+}
+
+/// All of them, by name.
+pub const TARGETS: &[Target] = &[
+    text("argv", argv::run),
+    text("bus", bus::run),
+    json("config", config::run),
+    text("criu", criu::run),
+    text("gvariant", gvariant::run),
+    text("idmap", idmap::run),
+    text("layout", layout::run),
+    text("log", log::run),
+    text("mounts", mounts::run),
+    text("names", names::run),
+    text("netlink", netlink::run),
+    json("process", process::run),
+    json("seccomp", seccomp::run),
+    json("state", state::run),
+    text("stats", stats::run),
+    text("sysctl", sysctl::run),
+    text("unit", unit::run),
+    json("update", update::run),
+];
+
+/// Returns the texts of an input that has several, `N` of them; those that are missing are empty.
+fn parts<const N: usize>(bytes: &[u8]) -> [String; N] {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.split("\n--\n").map(str::to_owned);
+    std::array::from_fn(|_| parts.next().unwrap_or_default())
+}
+
+/// A message says what is wrong, and with what.
+fn is_message(text: &str) {
+    assert!(!text.trim().is_empty(), "a message that says nothing");
+}
