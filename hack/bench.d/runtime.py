@@ -28,6 +28,8 @@ PARALLEL = 50
 # An idle kernel makes the first who moves a process between cgroups wait for all processors, those who follow at once not.
 REST = 0.1
 RESTED = "run after a rest"
+# One after the other, as different programs on one machine do it.
+TURNS = "run in turns"
 
 
 def main():
@@ -89,7 +91,7 @@ def measure(folder, config, args):
         for contender in field:
             contender.start_long()
         for turn in range(args.rounds):
-            for operation in ("run", "create, start, delete", "exec", FORCED, RESTED):
+            for operation in ("run", TURNS, "create, start, delete", "exec", FORCED, RESTED):
                 one_round(samples, operation, field, turn, lambda one, what=operation: one.commands(what))
         for turn in range(max(args.rounds // 6, 3)):
             one_round(samples, f"{PARALLEL} in parallel", field, turn, lambda one: ["--together", *one.crowd(PARALLEL)])
@@ -105,14 +107,15 @@ def measure(folder, config, args):
 def one_round(samples, operation, field, turn, commands):
     """One sample of each contender, in an order of the round's own.
 
-    Before it the contender does the same once uncounted, because the kernel takes namespaces and cgroups apart later
+    Before it, but for TURNS, the contender does the same once uncounted, because the kernel takes namespaces and cgroups apart later
     and holds up who asks for new ones meanwhile: nobody is to pay for somebody else's.
     """
     field = [one for one in field if commands(one)]
     rows = samples.setdefault(operation, {one.name: [] for one in field})
     for one in random.Random(turn).sample(field, len(field)):
-        one.prepare(operation)
-        stopwatch(TREE, commands(one))
+        if operation != TURNS:
+            one.prepare(operation)
+            stopwatch(TREE, commands(one))
         if operation == RESTED:
             time.sleep(REST)
         one.prepare(operation)
