@@ -1,6 +1,6 @@
 //! Terminals: the foreground run in a user's terminal, and the console socket of a detached one.
 
-use orlop_tests::{ConsoleSocket, Env, Must, Pty, sys, until};
+use orlop_tests::{ConsoleSocket, Env, Must, Pty, Running, patient, sys, until};
 use serde_json::json;
 use std::fs::File;
 
@@ -274,13 +274,17 @@ fn wrong_combinations_of_terminal_and_socket_are_refused() {
 const FLOOD: &str = "trap 'kill -9 $!; exit 7' TERM; while :; do echo 0123456789; done & echo $! > /dev/null; \
     while :; do sleep 0.02; done";
 
-/// Waits until a pipe or socket holds something, and no more comes.
-fn stalls(end: &impl std::os::fd::AsFd) {
+/// Waits until a process has written something and can write no more. What lies on the way to a terminal's reader is in
+/// several places, of which the last alone tells how much it has: the writer is asked.
+fn stalls(running: &Running) {
     let mut before = 0;
     until("a reader's lack", || {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        let now = sys::unread(end.as_fd()).must("what is there to read");
-        let same = now > 0 && now == before;
+        std::thread::sleep(patient(std::time::Duration::from_millis(200)));
+        let io = std::fs::read_to_string(format!("/proc/{}/io", running.pid()))
+            .must("io of the runtime");
+        let written = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+        let now: u64 = written.must("wchar").parse().must("a number");
+        let same = now >= 4096 && now == before;
         before = now;
         same.then_some(())
     });
@@ -307,7 +311,7 @@ fn signals_are_passed_on_while_nobody_reads_the_output() {
         };
         let (reader, writer) = std::io::pipe().must("a pipe");
         let running = command.to(writer).spawn();
-        stalls(&reader);
+        stalls(&running);
         sys::kill(running.pid(), libc::SIGTERM).must("signal the runtime");
         // Its program has ended; what it has written waits for somebody to read it, or for somebody who does not want it.
         std::thread::sleep(std::time::Duration::from_millis(300));
@@ -335,7 +339,7 @@ fn what_a_stalled_reader_has_not_read_is_still_there_for_it() {
             .arg(env.id())
             .to(stdout)
             .spawn();
-        stalls(&reader);
+        stalls(&running);
         let mut text = String::new();
         std::io::Read::read_to_string(&mut File::from(reader), &mut text).must("the output");
         running.wait().exits(3);
@@ -363,7 +367,7 @@ fn a_stalled_terminal_of_the_callers_holds_up_no_signal() {
         .arg(&id)
         .to(slave)
         .spawn();
-    stalls(&master);
+    stalls(&running);
     sys::kill(running.pid(), libc::SIGTERM).must("signal the runtime");
     env.reaches(&id, "stopped");
     sys::kill(running.pid(), libc::SIGTERM).must("signal the runtime again");
