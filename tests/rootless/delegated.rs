@@ -222,7 +222,7 @@ fn the_containers_own_cgroup_is_lent_to_it() {
             dir.ends_with("mine").then_some(())
         });
         // One more process goes where the first one is.
-        user.orlop(&["exec", &id, "cat", "/proc/self/cgroup"])
+        user.orlop(&["exec", &id, "grep", "^0:", "/proc/self/cgroup"])
             .run()
             .ok()
             .prints("0::/mine");
@@ -240,7 +240,7 @@ fn without_a_cgroup_namespace_nothing_of_the_tree_can_be_written() {
         bundle.capabilities(&["CAP_CHOWN", "CAP_DAC_OVERRIDE"]);
         bundle.config["mounts"][6]["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
         // Its own cgroup is the user's, and so is the one above.
-        bundle.sh("own=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); test -e $own/cgroup.procs || echo not shown; mkdir $own/x $own/../x && echo made; mount -o remount,bind,rw /sys/fs/cgroup && echo unlocked; echo end");
+        bundle.sh("own=/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup); test -e $own/cgroup.procs || echo not shown; mkdir $own/x $own/../x && echo made; mount -o remount,bind,rw /sys/fs/cgroup && echo unlocked; echo end");
         let id = start(&user, way, &bundle);
         user.reaches(&id, "stopped");
         user.orlop(&["delete", &id]).run().ok();
@@ -313,8 +313,8 @@ fn as_podman_calls_its_runtime() {
         }
         let pid = user.env.dir.join("own/pid");
         let script = format!(
-            "r='{} {way}'; $r create --pid-file {pid} -b {} {id}; $r start {id}; $r exec {id} cat /proc/self/cgroup; \
-             cat /sys/fs/cgroup$(cut -d: -f3 /proc/$(cat {pid})/cgroup)/pids.max; $r delete --force {id}",
+            "r='{} {way}'; $r create --pid-file {pid} -b {} {id}; $r start {id}; $r exec {id} grep ^0: /proc/self/cgroup; \
+             cat /sys/fs/cgroup$(sed -n s/^0:://p /proc/$(cat {pid})/cgroup)/pids.max; $r delete --force {id}",
             run.display(),
             bundle.dir.display(),
             pid = pid.display(),
