@@ -11,8 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One criu at a time: it mounts every controller of cgroup v1 that is mounted nowhere, and while it does, each process of the
-/// machine is in one more hierarchy, which another criu takes for an inconsistency of the container that it saves.
-static ALONE: Mutex<()> = Mutex::new(());
+/// machine is in one more hierarchy, which another criu takes for an inconsistency of the container that it saves. It takes the
+/// options of the host's cgroup v2, too, for a moment, which whoever compares the host must not see.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A place for one test, with a criu that works.
 struct Place {
@@ -24,7 +28,7 @@ struct Place {
 impl Place {
     /// Returns `None`, with the reason said, where no criu works.
     fn new(case: &str) -> Option<Self> {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let env = Env::new();
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criu/bin");
         let given = std::env::var("PATH").unwrap_or_default();
