@@ -117,11 +117,12 @@ impl Layout {
     }
 }
 
-/// Splits a line of `/proc/self/cgroup`: `4:memory:/a/b`.
+/// Splits a line of `/proc/self/cgroup`: `4:memory:/a/b`; version 2 is number 0, and alone has no name.
 fn parse_membership(line: &str) -> Option<(u32, &str, &str)> {
     let (number, rest) = line.split_once(':')?;
     let (names, path) = rest.split_once(':')?;
-    Some((number.parse().ok()?, names, path))
+    let number = number.parse().ok()?;
+    ((number == 0) == names.is_empty()).then_some((number, names, path))
 }
 
 /// The fields of a mountinfo line that matter here (proc_pid_mountinfo(5)).

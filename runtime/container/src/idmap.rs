@@ -136,20 +136,13 @@ pub(crate) fn refusal(mount: &Mount, source: &Path, errno: Errno) -> Refusal {
 /// Returns the types of the file systems at a path, or also below it, as mountinfo has them.
 fn file_systems(source: &Path, tree: bool) -> Option<Vec<String>> {
     let id = fs::mount_id(fs::open_path(source).ok()?).ok()?;
-    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let table = sys::mountinfo::parse(&std::fs::read("/proc/self/mountinfo").ok()?)?;
     let whole = std::fs::canonicalize(source).ok()?;
     let mut types: Vec<String> = Vec::new();
-    for line in table.lines() {
-        let (mount, rest) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ');
-        let here = fields.next().and_then(|text| text.parse().ok()) == Some(id);
-        let below = tree
-            && fields
-                .nth(3)
-                .is_some_and(|point| Path::new(point).starts_with(&whole));
-        let kind = rest.split(' ').next().unwrap_or_default();
-        if (here || below) && !types.iter().any(|known| known == kind) {
-            types.push(kind.to_string());
+    for entry in table {
+        let below = tree && entry.point.starts_with(&whole);
+        if (entry.id == id || below) && !types.contains(&entry.kind) {
+            types.push(entry.kind);
         }
     }
     Some(types)

@@ -25,13 +25,12 @@ pub struct Groups {
 
 /// Finds the mount point of the resource control file system.
 pub fn find() -> Result<Option<PathBuf>> {
-    let table = fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
-    let point = |line: &str| {
-        let (fields, kind) = line.split_once(" - ")?;
-        kind.starts_with("resctrl ")
-            .then(|| PathBuf::from(fields.split(' ').nth(4).unwrap_or_default()))
-    };
-    Ok(table.lines().find_map(point))
+    let path = "/proc/self/mountinfo";
+    let table = fs::read(path).with_context(|| format!("read {path}"))?;
+    let table =
+        sys::mountinfo::parse(&table).with_context(|| format!("{path}: a line is no mount's"))?;
+    let entry = table.into_iter().find(|entry| entry.kind == "resctrl");
+    Ok(entry.map(|entry| entry.point))
 }
 
 /// Makes or finds the groups of a plan, and moves the container's process, which has not been let go, into them.

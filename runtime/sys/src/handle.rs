@@ -53,8 +53,10 @@ impl Stat {
         Self::parse(&String::from_utf8_lossy(&buffer[..length]))
     }
 
-    /// The command's name is in parentheses and may hold anything, parentheses too: the fields start behind the last one.
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads it from the line. The command's name is in parentheses and may hold anything, parentheses too: the fields start behind the
+    /// last one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?.bytes().next()?;
         Some(Self {

@@ -12,7 +12,7 @@ pub mod exe;
 pub mod fs;
 mod handle;
 pub mod mount;
-mod mountinfo;
+pub mod mountinfo;
 pub mod net;
 pub mod netlink;
 mod newer;

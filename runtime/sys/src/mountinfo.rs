@@ -1,11 +1,11 @@
-//! What `/proc/self/mountinfo` tells of this mount namespace's mounts (proc_pid_mountinfo(5)), where no system call does.
+//! Tables of mounts: `/proc/PID/mountinfo` (proc_pid_mountinfo(5)), and what it tells of this mount namespace where no system call does.
 //!
-//! Only read where `/proc` is still the host's.
+//! Names are bytes: whoever may mount chooses them, in a namespace of their own, too.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::fs::{
     AT_FDCWD, Inside, Mode, OFlag, PROC_SUPER_MAGIC, fstatfs, open, open_inside, readlinkat,
@@ -13,31 +13,61 @@ use crate::fs::{
 use crate::{Errno, Result};
 
 /// One line.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) id: u64,
-    pub(crate) parent: u64,
-    pub(crate) point: PathBuf,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub id: u64,
+    pub parent: u64,
+    /// `MAJOR:MINOR` of the file system.
+    pub device: String,
+    /// What of the file system is mounted.
+    pub root: PathBuf,
+    /// Where, as seen from the root of whoever reads.
+    pub point: PathBuf,
+    /// The mount's own, with commas between them.
+    pub options: String,
+    /// The file system's type.
+    pub kind: String,
+    /// The file system's options, with commas between them.
+    pub settings: String,
 }
 
-/// Reads the whole table.
-pub(crate) fn table() -> Result<Vec<Entry>> {
-    let text = read("self/mountinfo")?;
-    text.split(|byte| *byte == b'\n')
+/// Reads the text of a whole table; `None` where a line is no mount's.
+#[must_use]
+pub fn parse(table: &[u8]) -> Option<Vec<Entry>> {
+    table
+        .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
-        .map(|line| entry(line).ok_or(Errno::EINVAL))
+        .map(entry)
         .collect()
+}
+
+/// Reads the table of this process, where `/proc` is still the host's.
+pub(crate) fn table() -> Result<Vec<Entry>> {
+    parse(&read("self/mountinfo")?).ok_or(Errno::EINVAL)
 }
 
 fn entry(line: &[u8]) -> Option<Entry> {
     let mut fields = line.split(|byte| *byte == b' ');
+    let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
+    let path = |field: &[u8]| PathBuf::from(OsString::from_vec(unescape(field)));
     let mut number = || std::str::from_utf8(fields.next()?).ok()?.parse().ok();
     let (id, parent) = (number()?, number()?);
-    let point = OsString::from_vec(unescape(fields.nth(2)?));
+    let device = text(fields.next()?);
+    let (root, point) = (path(fields.next()?), path(fields.next()?));
+    let options = text(fields.next()?);
+    // Fields that need not be there end with a hyphen.
+    fields.find(|field| *field == b"-")?;
+    let (kind, _source) = (text(fields.next()?), fields.next()?);
+    let settings = text(fields.next()?);
     Some(Entry {
         id,
         parent,
-        point: point.into(),
+        device,
+        root,
+        point,
+        options,
+        kind,
+        settings,
     })
 }
 
@@ -80,23 +110,20 @@ pub(crate) fn is_root(fd: BorrowedFd<'_>) -> Result<bool> {
     Ok(entry.is_some_and(|entry| entry.point.as_os_str().as_bytes() == path.as_bytes()))
 }
 
-/// Returns all mounts that hang below one, with their paths from its root; parents before children.
-pub(crate) fn below(table: &[Entry], top: u64) -> Result<Vec<(u64, PathBuf)>> {
-    let point = |id| table.iter().find(|entry| entry.id == id);
-    let root = &point(top).ok_or(Errno::EINVAL)?.point;
-    let mut ids = vec![top];
-    let mut found = Vec::new();
-    let mut next = 0;
-    while let Some(&above) = ids.get(next) {
-        let here = |entry: &&Entry| entry.parent == above && entry.id != top;
-        for entry in table.iter().filter(here) {
-            let inside = entry.point.strip_prefix(root).unwrap_or(Path::new(""));
-            found.push((entry.id, inside.to_owned()));
-            ids.push(entry.id);
-        }
-        next += 1;
+/// Returns all mounts that hang below one; parents before children.
+#[must_use]
+pub fn below(table: &[Entry], top: u64) -> Vec<&Entry> {
+    let mut found: Vec<&Entry> = Vec::new();
+    // By age a table is sorted, not by depth.
+    let mut above = vec![top];
+    while !above.is_empty() {
+        let known = |id: u64| id == top || found.iter().any(|entry| entry.id == id);
+        let here = |entry: &&Entry| above.contains(&entry.parent) && !known(entry.id);
+        let next: Vec<&Entry> = table.iter().filter(here).collect();
+        above = next.iter().map(|entry| entry.id).collect();
+        found.extend(next);
     }
-    Ok(found)
+    found
 }
 
 /// Returns a path that leads to the very object of a descriptor of ours.
@@ -126,31 +153,52 @@ fn read(path: &str) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn lines_are_read_with_their_escapes() {
-        let line = b"36 35 98:0 / /a\\040b\\134c rw,noatime master:1 - ext3 /dev/root rw";
-        let entry = entry(line).expect("an entry");
-        assert_eq!((entry.id, entry.parent), (36, 35));
-        assert_eq!(entry.point, Path::new("/a b\\c"));
+        let line = b"36 35 98:0 /r\\011 /a\\040b\\134c rw,noatime master:1 - ext3 /dev/root rw,x\n";
+        let table = parse(line).expect("a table");
+        assert_eq!(
+            (table[0].id, table[0].parent, table.len()),
+            (36, 35, 1),
+            "{table:?}"
+        );
+        assert_eq!(table[0].root, Path::new("/r\t"));
+        assert_eq!(table[0].point, Path::new("/a b\\c"));
+        assert_eq!(
+            (table[0].device.as_str(), table[0].kind.as_str()),
+            ("98:0", "ext3")
+        );
+        assert_eq!(
+            (table[0].options.as_str(), table[0].settings.as_str()),
+            ("rw,noatime", "rw,x")
+        );
         assert_eq!(unescape(b"\\0"), b"\\0");
     }
 
     #[test]
-    fn mounts_below_one_come_with_their_way() {
-        let line = |id, parent, point: &str| Entry {
-            id,
-            parent,
-            point: point.into(),
+    fn a_name_that_is_no_text_is_read_and_a_line_that_is_no_mount_is_refused() {
+        let table = parse(b"7 1 0:1 / /\xff rw - tmpfs t rw\n").expect("a table");
+        assert_eq!(table[0].point.as_os_str().as_bytes(), b"/\xff");
+        assert_eq!(parse(b"7 1 0:1 / /a rw tmpfs t rw\n"), None);
+    }
+
+    #[test]
+    fn mounts_below_one_come_in_order_whatever_the_table_says() {
+        let line = |id: u64, parent: u64| format!("{id} {parent} 0:1 / /{id} rw - tmpfs t rw\n");
+        let check = |pairs: &[(u64, u64)], want: &[u64]| {
+            let text: String = pairs
+                .iter()
+                .map(|(id, parent)| line(*id, *parent))
+                .collect();
+            let table = parse(text.as_bytes()).expect("a table");
+            let ids: Vec<_> = below(&table, 4).iter().map(|entry| entry.id).collect();
+            assert_eq!(ids, want, "{text}");
         };
-        let table = [
-            line(7, 5, "/s/k/a/b"),
-            line(5, 4, "/s/k/a"),
-            line(4, 1, "/s/k"),
-            line(9, 1, "/s/kk"),
-        ];
-        let below = below(&table, 4).expect("the mount is there");
-        assert_eq!(below, [(5, "a".into()), (7, "a/b".into())]);
+        check(&[(7, 5), (5, 4), (4, 1), (9, 1)], &[5, 7]);
+        check(&[(5, 4), (5, 5), (4, 5), (4, 4)], &[5]);
     }
 }

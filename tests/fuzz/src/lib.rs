@@ -24,6 +24,7 @@ mod seccomp;
 mod state;
 mod stats;
 mod sysctl;
+mod tables;
 mod unit;
 mod update;
 
@@ -70,6 +71,7 @@ pub const TARGETS: &[Target] = &[
     json("state", state::run),
     text("stats", stats::run),
     text("sysctl", sysctl::run),
+    text("tables", tables::run),
     text("unit", unit::run),
     json("update", update::run),
 ];

@@ -17,12 +17,10 @@ pub(super) fn keep() -> Option<Kept> {
 
 /// Returns where cgroup v2 is mounted, and its options.
 fn look() -> Option<(PathBuf, String)> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    table.lines().find_map(|line| {
-        let (mount, fs) = line.split_once(" - cgroup2 ")?;
-        let options = fs.split(' ').nth(1)?;
-        Some((mount.split(' ').nth(4)?.into(), options.to_owned()))
-    })
+    let table = super::mounts::table("/proc/self/mountinfo").ok()?;
+    let mut all = table.into_iter();
+    let entry = all.find(|entry| entry.kind == "cgroup2")?;
+    Some((entry.point, entry.settings))
 }
 
 impl Drop for Kept {

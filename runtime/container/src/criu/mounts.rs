@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sys::fs::{self, Inside, Mode, OFlag};
 use sys::mount::{Attr, Extent};
+use sys::mountinfo::{self, Entry};
 use sys::process::Namespaces;
 
 use crate::check;
@@ -17,16 +18,6 @@ use crate::state::NOTIFY;
 
 const NULL: &str = "/dev/null";
 
-/// One line of mountinfo (proc_pid_mountinfo(5)).
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) id: u64,
-    parent: u64,
-    pub(super) what: What,
-    pub(super) point: PathBuf,
-    pub(super) options: String,
-}
-
 /// What is mounted: a device's numbers, and the path in its file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct What {
@@ -34,42 +25,20 @@ pub(super) struct What {
     root: PathBuf,
 }
 
+impl What {
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self {
+            device: entry.device.clone(),
+            root: entry.root.clone(),
+        }
+    }
+}
+
 /// Reads a mount table.
 pub(super) fn table(path: &str) -> Result<Vec<Entry>> {
-    let text = std::fs::read_to_string(path)
+    let text = std::fs::read(path)
         .map_err(|error| anyhow::anyhow!("read {path}: {}", crate::bundle::lower(&error)))?;
-    Ok(text.lines().filter_map(entry).collect())
-}
-
-fn entry(line: &str) -> Option<Entry> {
-    let mut fields = line.split(' ');
-    let (id, parent) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
-    let what = What {
-        device: device.to_string(),
-        root: unescape(root),
-    };
-    let options = fields.next()?.to_string();
-    Some(Entry {
-        id,
-        parent,
-        what,
-        point: unescape(point),
-        options,
-    })
-}
-
-fn unescape(field: &str) -> PathBuf {
-    let mut text = field.to_string();
-    for (escaped, plain) in [
-        ("\\040", " "),
-        ("\\011", "\t"),
-        ("\\012", "\n"),
-        ("\\134", "\\"),
-    ] {
-        text = text.replace(escaped, plain);
-    }
-    PathBuf::from(text)
+    mountinfo::parse(&text).with_context(|| format!("{path}: a line is no mount's"))
 }
 
 /// Returns what a bind mount of a path of ours would mount.
@@ -78,9 +47,9 @@ pub(super) fn origin(host: &[Entry], path: &Path) -> Option<What> {
     let id = fs::mount_id(fs::open_path(&path).ok()?).ok()?;
     let entry = host.iter().find(|entry| entry.id == id)?;
     let inside = path.strip_prefix(&entry.point).ok()?;
-    let root = entry.what.root.components().chain(inside.components());
+    let root = entry.root.components().chain(inside.components());
     Some(What {
-        device: entry.what.device.clone(),
+        device: entry.device.clone(),
         root: root.collect(),
     })
 }
@@ -152,7 +121,7 @@ pub(super) fn of_process(plan: &Plan, pid: i32, root: &OwnedFd) -> Result<Vec<St
         };
         external.push((entry.point.clone(), shared.name.clone()));
         if shared.extent == Extent::Tree {
-            for below in below(&table, entry)
+            for below in mountinfo::below(&table, entry.id)
                 .into_iter()
                 .filter(|below| !own.contains(&below.id))
             {
@@ -165,7 +134,7 @@ pub(super) fn of_process(plan: &Plan, pid: i32, root: &OwnedFd) -> Result<Vec<St
         }
     }
     let masked = plan.masked_paths.iter().filter_map(|path| at(path));
-    let masked = masked.filter(|entry| entry.what.root == Path::new("/null"));
+    let masked = masked.filter(|entry| entry.root == Path::new("/null"));
     external.extend(masked.map(|entry| (entry.point.clone(), PathBuf::from(NULL))));
     external
         .iter()
@@ -249,39 +218,9 @@ pub(super) fn found<'a>(table: &'a [Entry], root: &OwnedFd, path: &Path) -> Opti
     table.iter().find(|entry| entry.id == id)
 }
 
-/// Returns all mounts that hang below one.
-fn below<'a>(table: &'a [Entry], top: &Entry) -> Vec<&'a Entry> {
-    let mut ids = vec![top.id];
-    let mut found: Vec<&Entry> = Vec::new();
-    // A table is sorted by age, not by depth.
-    loop {
-        let more: Vec<&Entry> = table
-            .iter()
-            .filter(|entry| ids.contains(&entry.parent) && !ids.contains(&entry.id))
-            .collect();
-        if more.is_empty() {
-            return found;
-        }
-        ids.extend(more.iter().map(|entry| entry.id));
-        found.extend(more);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mounts_below_one_are_found_in_any_order() {
-        let text = "5 4 0:1 / /a/b/c rw - x x rw\n4 3 0:1 / /a/b rw - x x rw\n3 1 0:1 / /a rw - x x rw\n9 1 0:1 / /z\\040y rw - x x rw";
-        let table: Vec<_> = text.lines().filter_map(entry).collect();
-        let names: Vec<_> = below(&table, &table[2])
-            .iter()
-            .map(|entry| entry.id)
-            .collect();
-        assert_eq!(names, [4, 5]);
-        assert_eq!(table[3].point, Path::new("/z y"));
-    }
 
     #[test]
     fn paths_that_would_break_the_form_are_refused() {

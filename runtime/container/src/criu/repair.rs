@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sys::fs::{self, Inside, Mode, OFlag};
 use sys::mount::{Attr, Extent, set_attr};
+use sys::mountinfo::Entry;
 use sys::process::{Birth, Exit, Namespaces};
 
-use super::mounts::{self, Entry};
+use super::mounts;
 use crate::plan::Plan;
 
 const NAMES: [(&str, Attr); 5] = [
@@ -68,9 +69,10 @@ fn wanted(entry: &Entry, shared: &[Known]) -> Attr {
             .iter()
             .fold(Attr::empty(), |all, known| all | known.set)
     };
+    let what = mounts::What::of(entry);
     let same = shared
         .iter()
-        .filter(|known| known.what.as_ref() == Some(&entry.what));
+        .filter(|known| known.what.as_ref() == Some(&what));
     let (here, elsewhere): (Vec<_>, Vec<_>) = same.partition(|known| known.place == Some(entry.id));
     all(if here.is_empty() { elsewhere } else { here })
 }

@@ -55,6 +55,7 @@ use child::Inheritance;
 use net_devices::NetDevices;
 use newborn::ClassGuard;
 pub(crate) use newborn::Newborn;
+pub use payload::home;
 use protocol::{Channel, ToChild, ToParent};
 use tell::send_pidfd;
 pub(crate) use tell::{tell_receiver, tell_socket, write_pid_file};

@@ -1,8 +1,6 @@
 //! The program that a container is for: finding its file, and its arguments and environment in the shape of execve(2).
 
-use std::ffi::OsStr;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use sys::Errno;
@@ -28,7 +26,8 @@ impl Payload {
     pub(super) fn prepare(process: &Process) -> Result<Self> {
         let mut env = last_of_each(&process.env);
         if !env.iter().any(|variable| variable.starts_with("HOME=")) {
-            env.push(format!("HOME={}", home(process.user.uid)));
+            let passwd = passwd().unwrap_or_default();
+            env.push(format!("HOME={}", home(&passwd, process.user.uid)));
         }
         let path = env
             .iter()
@@ -97,20 +96,22 @@ fn last_of_each(env: &[String]) -> Vec<String> {
     kept
 }
 
-/// Returns the home directory of a user by the container's `/etc/passwd`, or `/`.
-fn home(uid: u32) -> String {
-    let text = passwd().unwrap_or_default();
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| {
+/// Returns the home directory of a user by the text of an `/etc/passwd`, or `/`.
+#[must_use]
+pub fn home(passwd: &[u8], uid: u32) -> String {
+    let line = passwd.split(|byte| *byte == b'\n').find_map(|line| {
         let mut fields = line.split(|byte| *byte == b':');
         let id = fields.nth(2)?;
         (id == uid.to_string().as_bytes())
             .then(|| fields.nth(2))
             .flatten()
     });
-    line.filter(|home| !home.is_empty()).map_or_else(
-        || "/".to_string(),
-        |home| OsStr::from_bytes(home).to_string_lossy().into_owned(),
-    )
+    // With a NUL it could be no variable's value.
+    line.filter(|home| !home.is_empty() && !home.contains(&0))
+        .map_or_else(
+            || "/".to_string(),
+            |home| String::from_utf8_lossy(home).into_owned(),
+        )
 }
 
 /// Reads the container's `/etc/passwd`, which may be anything: a fifo must not make us wait, nor a device feed us for ever.
@@ -135,4 +136,23 @@ fn passwd() -> Option<Vec<u8>> {
         .read_to_end(&mut text)
         .ok()?;
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::home;
+
+    #[test]
+    fn a_home_is_the_first_of_its_user_and_can_be_a_variable() {
+        let passwd = b"root:x:0:0:root:/root:/bin/sh\nno\nx:x:7:7::/\xff:\ny:x:7:7::/second:\nz:x:8:8::/a\0b:\nempty:x:9:9:::";
+        for (uid, want) in [
+            (0, "/root"),
+            (7, "/\u{fffd}"),
+            (8, "/"),
+            (9, "/"),
+            (70, "/"),
+        ] {
+            assert_eq!(home(passwd, uid), want);
+        }
+    }
 }

@@ -121,19 +121,25 @@ fn measure(record: &Record, cgroup: &Cgroup, init: &Handle) -> Result<Stats> {
 
 /// Reads the interfaces of a process's network namespace.
 fn interfaces(pid: i32, init: &Handle) -> Option<Vec<NetworkInterface>> {
-    let table = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?;
+    let table = std::fs::read(format!("/proc/{pid}/net/dev")).ok()?;
     // After reading: had the process ended, the table might have been another's.
     if init.has_ended(PollTimeout::ZERO).unwrap_or(true) {
         return None;
     }
-    let found: Vec<_> = table.lines().filter_map(interface).collect();
-    (!found.is_empty()).then_some(found)
+    Some(network_interfaces(&table)).filter(|found| !found.is_empty())
+}
+
+/// Reads the text of `/proc/PID/net/dev`, without the loopback interface. The container chooses names, and they need not be text.
+#[must_use]
+pub fn network_interfaces(table: &[u8]) -> Vec<NetworkInterface> {
+    let table = String::from_utf8_lossy(table);
+    table.split('\n').filter_map(interface).collect()
 }
 
 /// Parses a line of `/proc/PID/net/dev`; the two lines of its header have no numbers.
 fn interface(line: &str) -> Option<NetworkInterface> {
     let (name, counters) = line.split_once(':')?;
-    let name = name.trim();
+    let name = name.trim_start_matches(' ');
     let counters: Vec<u64> = counters
         .split_whitespace()
         .map(str::parse)

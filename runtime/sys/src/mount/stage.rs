@@ -202,11 +202,15 @@ pub(super) fn change(top: impl AsFd, change: Change) -> Result<()> {
         remount(top, change)?;
         if change.extent == Extent::Tree {
             let (table, id) = (mountinfo::table()?, mount_id(top)?);
-            for (id, path) in mountinfo::below(&table, id)? {
+            let here = table.iter().find(|entry| entry.id == id);
+            let here = &here.ok_or(Errno::EINVAL)?.point;
+            for entry in mountinfo::below(&table, id) {
                 let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                let mount = openat(top, &path, flags, Mode::empty())?;
+                let path = entry.point.strip_prefix(here);
+                let path = path.map_err(|_| Errno::EBUSY)?;
+                let mount = openat(top, path, flags, Mode::empty())?;
                 // Covered by another one, or led elsewhere by a rename: it would keep what it has.
-                if mount_id(&mount)? != id {
+                if mount_id(&mount)? != entry.id {
                     return Err(Errno::EBUSY);
                 }
                 remount(mount, change)?;
