@@ -28,6 +28,46 @@ pub fn mutate(bytes: &[u8], most: usize, seed: u32) -> Option<Vec<u8>> {
     (text.len() <= most).then_some(text)
 }
 
+/// Returns a text with a part of another in it, at the place that it has there; `None` as above.
+#[must_use]
+pub fn cross(bytes: &[u8], other: &[u8], most: usize, seed: u32) -> Option<Vec<u8>> {
+    let mut value: Value = serde_json::from_slice(bytes).ok()?;
+    let other: Value = serde_json::from_slice(other).ok()?;
+    let mut random = Random(u64::from(seed) << 1 | 1);
+    for _ in 0..=random.below(3) {
+        lay(&mut value, &other, &mut random);
+    }
+    let text = serde_json::to_vec(&value).ok()?;
+    (text.len() <= most).then_some(text)
+}
+
+/// Goes down in both documents at once, as long as they are alike, and puts what is found in the one into the other.
+fn lay(value: &mut Value, other: &Value, random: &mut Random) {
+    let deeper = random.below(4) != 0;
+    match (value, other) {
+        (Value::Object(map), Value::Object(others)) if !others.is_empty() => {
+            let index = random.below(others.len());
+            let Some((key, found)) = others.iter().nth(index) else {
+                return;
+            };
+            match map.get_mut(key) {
+                Some(inner) if deeper => lay(inner, found, random),
+                _ => drop(map.insert(key.clone(), found.clone())),
+            }
+        }
+        (Value::Array(list), Value::Array(others)) if !others.is_empty() => {
+            let found = &others[random.below(others.len())];
+            if deeper && !list.is_empty() {
+                let index = random.below(list.len());
+                lay(&mut list[index], found, random);
+            } else {
+                list.push(found.clone());
+            }
+        }
+        (value, other) => *value = other.clone(),
+    }
+}
+
 /// Returns a value somewhere in a document.
 fn pick<'a>(value: &'a Value, random: &mut Random) -> &'a Value {
     let inner: Vec<&Value> = match value {
@@ -141,5 +181,24 @@ mod tests {
         }
         assert!(texts.len() > 500, "only {} different texts", texts.len());
         assert_eq!(mutate(b"{", 200, 1), None);
+    }
+
+    #[test]
+    fn parts_of_another_come_to_the_same_place() {
+        let (one, other) = (
+            br#"{"a": {"b": 1}, "l": []}"#,
+            br#"{"a": {"c": [2]}, "l": [3]}"#,
+        );
+        let texts: std::collections::BTreeSet<_> = (0..200)
+            .map(|seed| cross(one, other, 200, seed).expect("it is short"))
+            .collect();
+        for want in [
+            r#"{"a":{"b":1,"c":[2]},"l":[]}"#,
+            r#"{"a":{"b":1},"l":[3]}"#,
+        ] {
+            assert!(texts.contains(want.as_bytes()), "{want}");
+        }
+        assert_eq!(cross(one, b"{", 200, 1), None);
+        assert_eq!(cross(one, other, 5, 1), None);
     }
 }

@@ -23,3 +23,14 @@ libfuzzer_sys::fuzz_mutator!(|bytes: &mut [u8], size: usize, most: usize, seed: 
     }
     libfuzzer_sys::fuzzer_mutate(bytes, size, most)
 });
+
+libfuzzer_sys::fuzz_crossover!(|one: &[u8], other: &[u8], out: &mut [u8], seed: u32| {
+    let crossed = TARGET
+        .json
+        .then(|| json::cross(one, other, out.len(), seed));
+    // Nothing: libFuzzer does something else then.
+    crossed.flatten().map_or(0, |text| {
+        out[..text.len()].copy_from_slice(&text);
+        text.len()
+    })
+});

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use orlop_fuzz::TARGETS;
 
 /// So that a checkout stays small.
-const MOST_FILES: usize = 200;
-const MOST_BYTES: u64 = 500_000;
+const MOST_FILES: usize = 450;
+const MOST_BYTES: u64 = 2_000_000;
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     // A target whose seeds reach everything has no corpus.
