@@ -4,6 +4,7 @@
 //! being CMD itself, and K counts the calls of that process, from CMD's first one. CMD's own stdout goes to stderr.
 //! `killpoint --at P:K CMD…` kills exactly that process as it enters that call; the rest runs on untraced. Its exit code is
 //! CMD's, or 128 plus the signal that ended it; 99 when the point was not reached.
+//! `--own` before either lets a process go as it becomes another program: its calls do not count, and it may trace others.
 
 #![expect(
     clippy::print_stdout,
@@ -21,7 +22,8 @@ use std::process::ExitCode;
 const NOT_REACHED: u8 = 99;
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
+    let mut args = std::env::args_os().skip(1).peekable();
+    let own = args.next_if(|arg| arg == "--own").is_some();
     let mode = args.next().and_then(|arg| arg.into_string().ok());
     let point = match mode.as_deref() {
         Some("--list") => None,
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
     if command.is_empty() {
         return usage();
     }
-    match trace(&command, point) {
+    match trace(&command, point, own) {
         Ok(code) => ExitCode::from(code),
         Err(why) => {
             eprintln!("killpoint: {}: {why}", command[0].display());
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: killpoint --list CMD… | --at P:K CMD…");
+    eprintln!("usage: killpoint [--own] --list CMD… | [--own] --at P:K CMD…");
     ExitCode::from(125)
 }
 
@@ -57,6 +59,7 @@ fn parse(point: &str) -> Option<(usize, u64)> {
 /// The processes of the command, and how far each is.
 struct Trace {
     point: Option<(usize, u64)>,
+    own: bool,
     root: i32,
     /// The root has become CMD: from here on calls count.
     begun: bool,
@@ -68,11 +71,12 @@ struct Trace {
     early: Vec<i32>,
 }
 
-fn trace(command: &[OsString], point: Option<(usize, u64)>) -> std::io::Result<u8> {
+fn trace(command: &[OsString], point: Option<(usize, u64)>, own: bool) -> std::io::Result<u8> {
     let stdout = if point.is_none() { 2 } else { 1 };
     let (root, mut release) = sys::spawn_traced(command, stdout)?;
     let mut trace = Trace {
         point,
+        own,
         root,
         begun: false,
         killed: false,
@@ -112,6 +116,11 @@ impl Trace {
         }
         match event {
             Event::Exec if pid == self.root => self.begun = true,
+            Event::Exec if self.own => {
+                self.processes.remove(&pid);
+                sys::resume(pid, Resume::Free { signal: 0 });
+                return Ok(());
+            }
             Event::Syscall if self.begun && !self.killed => self.count(pid)?,
             Event::Stopped { job: true } if !self.killed => {
                 sys::resume(pid, Resume::Listen);

@@ -1,12 +1,13 @@
-//! Checkpoint and restore, by a criu that works on this kernel: PATH's, or the one that `hack/criu` has put into target/criu.
+//! Checkpoint and restore, by a criu that works on this kernel.
 
+mod killed;
 mod moves;
 mod outside;
 mod refused;
 mod streams;
 mod systemd;
 
-use orlop_tests::{Bundle, Cmd, Done, Env, Must, skip, until};
+use orlop_tests::{Bundle, Cmd, Done, Env, Must, criu_path, skip, until};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,33 +31,17 @@ impl Place {
     fn new(case: &str) -> Option<Self> {
         let alone = alone();
         let env = Env::new();
-        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/criu/bin");
-        let given = std::env::var("PATH").unwrap_or_default();
-        let mut why = "criu is not installed".to_owned();
-        for path in [format!("{}:{given}", own.display()), given] {
-            if !path
-                .split(':')
-                .any(|dir| Path::new(dir).join("criu").is_file())
-            {
-                continue;
+        match criu_path(&env) {
+            Ok(path) => Some(Self {
+                env,
+                path,
+                _alone: alone,
+            }),
+            Err(why) => {
+                skip(case, &why);
+                None
             }
-            let check = env.cmd("criu").arg("check").env("PATH", &path).run();
-            if check.rc == 0 {
-                return Some(Self {
-                    env,
-                    path,
-                    _alone: alone,
-                });
-            }
-            why = check
-                .stderr()
-                .lines()
-                .next()
-                .unwrap_or("criu check fails")
-                .to_owned();
         }
-        skip(case, &why);
-        None
     }
 
     fn orlop(&self, args: &[&str]) -> Cmd {

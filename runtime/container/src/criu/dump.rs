@@ -6,12 +6,11 @@ use anyhow::{Context, Result, bail};
 use sys::fs;
 
 use super::descriptors;
-use super::hierarchy;
 use super::mounts;
 use super::proto::Message;
 use super::request::{common, converse, field, namespace_key};
 use super::rpc::{Criu, Kind, Setup};
-use super::{Dump, Options, Place};
+use super::{Dump, Mark, Options, Place};
 use crate::plan::Plan;
 
 /// A container that is to be saved.
@@ -20,27 +19,30 @@ pub(crate) struct Subject<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) pid: i32,
     pub(crate) freezer: Option<&'a Path>,
+    /// Where it is written down that criu works on it.
+    pub(crate) mark: Mark<'a>,
 }
 
 /// Saves a container; `ready` is called when a page server waits for its client.
 pub(crate) fn dump(
     program: &Path,
-    subject: &Subject<'_>,
+    mut subject: Subject<'_>,
     options: &Options,
     dump: &Dump,
     place: &Place,
     mut ready: impl FnMut() -> Result<()>,
 ) -> Result<()> {
-    let mut opts = request(subject, options, dump, place)?;
+    let mut opts = request(&subject, options, dump, place)?;
     if !dump.pre_dump {
-        name_what_is_outside(&mut opts, subject, place)?;
+        name_what_is_outside(&mut opts, &subject, place)?;
     }
     let kind = if dump.pre_dump {
         Kind::PreDump
     } else {
         Kind::Dump
     };
-    let _kept = hierarchy::keep();
+    // Dropped behind criu, which is told what to do when the mark is there.
+    let mark = &mut subject.mark;
     let mut criu = Criu::start(Setup {
         program,
         path: options.search.as_deref(),
@@ -48,6 +50,7 @@ pub(crate) fn dump(
         fds: &[],
         root: None,
     })?;
+    mark.write(criu.pid())?;
     let mut request = Message::default();
     criu.ask(kind, request.message(2, &opts), false)?;
     converse(&mut criu, kind, |event| match event.script {

@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
-/// The options as they are; they are put back when this is dropped.
-#[derive(Debug)]
+use serde::{Deserialize, Serialize};
+
+/// The options as they were.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Kept {
     mount: PathBuf,
     options: String,
@@ -23,8 +25,9 @@ fn look() -> Option<(PathBuf, String)> {
     Some((entry.point, entry.settings))
 }
 
-impl Drop for Kept {
-    fn drop(&mut self) {
+impl Kept {
+    /// Puts the options back, should they be others by now.
+    pub(super) fn put_back(&self) {
         if look().is_none_or(|(_, options)| options == self.options) {
             return;
         }

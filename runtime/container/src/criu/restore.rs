@@ -8,12 +8,11 @@ use sys::mount::Loose;
 use sys::process::Namespaces;
 
 use super::descriptors;
-use super::hierarchy;
 use super::mounts;
 use super::proto::Message;
 use super::request::{Event, common, converse, field, namespace_key};
 use super::rpc::{self, Criu, Kind, Setup};
-use super::{Options, Place, Restoring};
+use super::{Mark, Options, Place, Restoring};
 use crate::plan::Plan;
 
 /// What a restore is made from.
@@ -34,21 +33,21 @@ pub(crate) struct Image<'a> {
 
 /// A criu that waits to be told to restore.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(crate) struct Begun<'a> {
     criu: Criu,
     opts: Message,
     cgroups: bool,
-    /// What criu would take the host; it is put back behind criu's end.
-    _kept: Option<hierarchy::Kept>,
+    /// Dropped behind criu.
+    _mark: Mark<'a>,
 }
 
 /// Starts criu. Its processes are the container's soon: before it goes on it has to be in the container's cgroups, which in the image had
 /// other names.
-pub(crate) fn begin(program: &Path, image: &Image<'_>, root: Loose) -> Result<Begun> {
+pub(crate) fn begin<'a>(program: &Path, image: &Image<'a>, root: Loose) -> Result<Begun<'a>> {
     let mut opts = request(image)?;
     let dirs = image.place.dirs();
     let fds = inherit(&mut opts, image, dirs.len())?;
-    let kept = hierarchy::keep();
+    let mut mark = Mark::new(image.state, None);
     let criu = Criu::start(Setup {
         program,
         path: image.options.search.as_deref(),
@@ -56,15 +55,16 @@ pub(crate) fn begin(program: &Path, image: &Image<'_>, root: Loose) -> Result<Be
         fds: &fds,
         root: Some((root, image.root)),
     })?;
+    mark.write(criu.pid())?;
     Ok(Begun {
         criu,
         opts,
         cgroups: image.cgroups,
-        _kept: kept,
+        _mark: mark,
     })
 }
 
-impl Begun {
+impl Begun<'_> {
     /// Returns criu's own process, a child of ours.
     pub(crate) fn pid(&self) -> i32 {
         self.criu.pid()

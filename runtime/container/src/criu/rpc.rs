@@ -146,8 +146,15 @@ impl Criu {
         let (_, socket) = sys::socket::receive(criu.socket()?, &mut buffer).context("hear criu")?;
         criu.socket = socket;
         if criu.socket.is_none() {
-            let errno = sys::Errno::from_raw(criu.end()?.code());
-            bail!("criu: prepare its process: {}", sys::reason(errno));
+            match criu.end()? {
+                Exit::Code(errno) => {
+                    let errno = sys::Errno::from_raw(errno);
+                    bail!("criu: prepare its process: {}", sys::reason(errno));
+                }
+                Exit::Signal(signal) => {
+                    bail!("criu: prepare its process: it was ended by signal {signal}")
+                }
+            }
         }
         Ok(criu)
     }

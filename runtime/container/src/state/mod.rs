@@ -8,6 +8,7 @@
 //!     seccomp.bpf          the compiled filter, for later processes; absent without one
 //!     notify/              the socket directory for NOTIFY_SOCKET; absent without one
 //!     criu-root/           a place for a mount that criu makes, while it restores
+//!     criu.json            which criu works on the container, while one does (`criu/mark.rs`)
 //!     state.json           the record, put in place by rename(2): from that moment on the container exists
 //! ```
 //!
@@ -40,9 +41,21 @@ pub const FIFO: &str = "exec.fifo";
 pub const NOTIFY: &str = "notify";
 /// Where the root file system lies for criu while it restores; in its own mount namespace only.
 pub(crate) const CRIU_ROOT: &str = "criu-root";
+/// Which criu works on the container.
+pub(crate) const CRIU: &str = "criu.json";
 const STATE: &str = "state.json";
 const INTENT: &str = "intent.json";
 const FILTER: &str = "seccomp.bpf";
+
+/// Writes a file of a container's directory.
+pub(crate) fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    reservation::write(&open_dir(dir)?, dir, name, bytes)
+}
+
+fn open_dir(dir: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    fs::open(dir, flags, Mode::empty()).with_context(|| format!("open {}", dir.display()))
+}
 
 /// Refuses a state root that belongs to somebody else: whoever writes its records says which hooks run, and as whom.
 fn refuse_foreign(dir: &Path) -> Result<()> {
@@ -181,9 +194,7 @@ impl StateRoot {
 
     /// Opens a container's directory.
     pub fn open_dir(&self, id: &ContainerId) -> Result<OwnedFd> {
-        let dir = self.container_dir(id);
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        fs::open(&dir, flags, Mode::empty()).with_context(|| format!("open {}", dir.display()))
+        open_dir(&self.container_dir(id))
     }
 
     /// Computes a container's status.

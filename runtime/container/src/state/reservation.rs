@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use sys::Errno;
 use sys::fs::{self, AT_FDCWD, Mode, OFlag};
 
-use super::{CRIU_ROOT, FIFO, FILTER, INTENT, Intent, NOTIFY, Record, STATE};
+use super::{CRIU, CRIU_ROOT, FIFO, FILTER, INTENT, Intent, NOTIFY, Record, STATE};
 use crate::text;
 
 /// The record before its container exists.
@@ -109,7 +109,7 @@ impl Reservation {
     }
 }
 
-fn write(dir: &OwnedFd, path: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn write(dir: &OwnedFd, path: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let file = || path.join(name).display().to_string();
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -150,8 +150,10 @@ pub(super) fn remove(dir: &Path) -> Result<()> {
         gone(std::fs::remove_file(&file), &file)?;
     }
     match std::fs::remove_dir(dir) {
-        // Rare: a restore was killed.
+        // Rare: a restore was killed, or a criu could not be relieved.
         Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+            let mark = dir.join(CRIU);
+            gone(std::fs::remove_file(&mark), &mark)?;
             let root = dir.join(CRIU_ROOT);
             gone(std::fs::remove_dir(&root), &root)?;
             gone(std::fs::remove_dir(dir), dir)

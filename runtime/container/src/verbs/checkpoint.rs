@@ -8,14 +8,14 @@ use sys::fs::{self, FcntlArg, OFlag};
 use sys::process::PollTimeout;
 
 use super::open;
-use crate::criu::{self, Dump, Options, Place, Subject};
+use crate::criu::{self, Dump, Mark, Options, Place, Subject};
 use crate::state::{NOTIFY, Record, StateRoot, Status};
 use crate::{Bundle, ContainerId, Host, Plan, text};
 
 /// The log that criu writes into the work directory; containerd looks for it there.
 const LOG: &str = "dump.log";
 
-/// How long a saved container's process, which criu has killed, may take to end.
+/// How long a saved container's process, which criu has killed, may take to end; and a criu whose checkpoint was killed, to notice.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One checkpoint.
@@ -32,6 +32,9 @@ pub fn checkpoint(root: &StateRoot, id: &ContainerId, checkpoint: &Checkpoint) -
     let record = root.load(id)?;
     // Whoever wants to change the container's status waits; `delete --force` does not.
     let _lock = root.lock(id)?;
+    // Nobody but one that was killed can have left a criu at work: it gives the container back, if it gets the time.
+    let cgroup = record.cgroup.as_ref();
+    criu::relieve(&root.container_dir(id), cgroup, PATIENCE)?;
     match root.status(id, &record) {
         Status::Running | Status::Paused => {}
         Status::Stopped => bail!("{}: {id}", text::NOT_RUNNING),
@@ -102,7 +105,8 @@ fn save(
     let options = &checkpoint.options;
     let program = criu::find(options.search.as_deref())?;
     criu::check(&program, options, Some(&checkpoint.dump), None)?;
-    let notify = root.container_dir(id).join(NOTIFY);
+    let state = root.container_dir(id);
+    let notify = state.join(NOTIFY);
     let flags = crate::Options {
         no_cgroup: record.cgroup.is_none(),
         notify_dir: notify.is_dir().then_some(notify),
@@ -112,15 +116,14 @@ fn save(
     let bundle = Bundle::load(&record.bundle, None)?;
     let plan = Plan::new(id, &bundle, &Host::probe()?, &flags)?;
     criu::refuse(&plan)?;
+    let cgroup = record.cgroup.as_ref();
     let subject = Subject {
         plan: &plan,
         pid: record.process.pid,
-        freezer: record
-            .cgroup
-            .as_ref()
-            .and_then(cgroup::Cgroup::freezer_path),
+        freezer: cgroup.and_then(cgroup::Cgroup::freezer_path),
+        mark: Mark::new(&state, cgroup),
     };
-    criu::dump(&program, &subject, options, &checkpoint.dump, place, || {
+    criu::dump(&program, subject, options, &checkpoint.dump, place, || {
         report(checkpoint.status_fd)
     })
 }

@@ -8,23 +8,22 @@ use anyhow::{Context, Result, bail};
 use cgroup::Cgroup;
 use sys::process::{PollTimeout, Signal};
 
-use super::kill::owns_pids;
+use super::kill::{owns_pids, release};
 use super::open;
 use crate::launch::hooks;
 use crate::state::{Found, Intent, Record, StateRoot, Status, is_alive};
 use crate::timing::{Phase, Timing};
-use crate::{ContainerId, reached, text};
+use crate::{ContainerId, criu, reached, text};
 
-/// How long a killed process may take to end before we give up: longer than criu, whose checkpoint was killed, holds on to those
-/// that it traces (10 s).
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a killed process may take to end before we give up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes a container; a running one only by force. Returns warnings: hooks that failed after the container was gone.
 pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Vec<String>> {
     if force && let Ok(Found::Container(record)) = root.find(id) {
         // Before the lock: whoever holds it may wait for this very process.
         thaw(&record)?;
-        end(&record)?;
+        end(root, id, &record)?;
     }
     // Two at once would take away each other's, or what a third makes anew under the id.
     let _lock = root.lock(id)?;
@@ -41,9 +40,11 @@ fn container(root: &StateRoot, id: &ContainerId, record: &Record) -> Result<Vec<
     match root.status(id, record) {
         Status::Stopped => {}
         // Never started, so there is no work to lose; containerd's shim relies on it.
-        Status::Created => end(record)?,
+        Status::Created => end(root, id, record)?,
         status => bail!(text::not_stopped(id.as_str(), &status.to_string())),
     }
+    // The checkpoint or restore that it worked for was killed, or we would not have the lock.
+    criu::relieve(&root.container_dir(id), record.cgroup.as_ref(), criu::GRACE)?;
     discard(root, id, record, &Timing::off())
 }
 
@@ -96,7 +97,7 @@ fn thaw(record: &Record) -> Result<()> {
 }
 
 /// Kills the container's process and waits for its end.
-fn end(record: &Record) -> Result<()> {
+fn end(root: &StateRoot, id: &ContainerId, record: &Record) -> Result<()> {
     let Ok(init) = open(&record.process) else {
         return Ok(());
     };
@@ -104,6 +105,11 @@ fn end(record: &Record) -> Result<()> {
         Ok(()) | Err(sys::Errno::ESRCH) => {}
         Err(errno) => bail!("kill {}: {}", record.id, sys::reason(errno)),
     }
+    if release(root, id, record, &init)? {
+        return Ok(());
+    }
+    // criu, when it was alive, may have frozen it since.
+    thaw(record)?;
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
     if !init
         .has_ended(patience)
@@ -132,6 +138,8 @@ fn unfinished(
                 owner.pid
             );
         }
+        // It is told nothing any more, and waits for it for ever.
+        criu::relieve(&root.container_dir(id), None, Duration::ZERO)?;
         if let Some(cgroup) = &intent.cgroup {
             if force && cgroup.exists() {
                 cgroup

@@ -1,12 +1,14 @@
 //! `kill`: signals.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
-use sys::process::{Handle, Namespaces, Pid, Signal};
+use sys::process::{Handle, Namespaces, Pid, PollTimeout, Signal};
 
 use super::open;
 use super::ps::{in_namespace_of, pid_namespace};
-use crate::state::{Record, StateRoot, Status};
-use crate::{ContainerId, text};
+use crate::state::{CRIU, Record, StateRoot, Status};
+use crate::{ContainerId, criu, text};
 
 /// Parses a signal: a number (0 asks only whether the process is there), or a name in any case, with or without `SIG`.
 pub fn signal(text: &str) -> Result<i32> {
@@ -70,7 +72,33 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, all: bool) -> Resul
             .map_or(Ok(()), cgroup::Cgroup::thaw)
             .context("thaw")?;
     }
+    if signal == Signal::SIGKILL as i32
+        && root.container_dir(id).join(CRIU).exists()
+        && let Ok(init) = open(&record.process)
+    {
+        release(root, id, &record, &init)?;
+    }
     Ok(())
+}
+
+/// Waits a moment for the end of a container's first process, which was killed, and then ends the criu that holds it, if one does.
+///
+/// The first process of a pid namespace ends after all others, and those that criu traces wait for criu, which may wait for the first.
+pub(super) fn release(
+    root: &StateRoot,
+    id: &ContainerId,
+    record: &Record,
+    init: &Handle,
+) -> Result<bool> {
+    let grace = PollTimeout::try_from(criu::GRACE).unwrap_or(PollTimeout::MAX);
+    let ended = init
+        .has_ended(grace)
+        .context("wait for the container's process")?;
+    if !ended {
+        let cgroup = record.cgroup.as_ref();
+        criu::relieve(&root.container_dir(id), cgroup, Duration::ZERO)?;
+    }
+    Ok(ended)
 }
 
 /// Signals the processes of a container that has no cgroup, one by one; what is born meanwhile is missed, but for SIGKILL, which ends
