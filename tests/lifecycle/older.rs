@@ -1,6 +1,7 @@
 //! Kernels without newer system calls, and filters of container engines that hide them.
 
 use orlop_tests::{Cmd, Env, orlop};
+use serde_json::json;
 
 /// The runtime behind a filter that answers an error to these calls.
 fn behind(env: &Env, filter: &[&str], args: &[&str]) -> Cmd {
@@ -60,4 +61,55 @@ fn each_family_may_be_missing_by_itself() {
         done.ok().prints("1");
         env.as_before(&before, &way.join(" "));
     }
+}
+
+#[test]
+fn the_plan_says_what_is_missing_and_what_it_means() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    let source = env.dir.display().to_string();
+    bundle.set("/mounts", json!([{"destination": "/data", "type": "bind", "source": source, "options": ["rbind", "rro"]}]));
+    bundle.write();
+    let dir = bundle.dir.display().to_string();
+    let lines = |filter: &[&str]| {
+        let done = match filter {
+            [] => env.orlop(&["plan", &dir]).run().ok(),
+            filter => behind(&env, filter, &["plan", &dir]).run().ok(),
+        };
+        let told = |line: &&str| line.starts_with("instead ") || line.starts_with("impossible ");
+        let lines = done.stdout();
+        lines
+            .lines()
+            .filter(told)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let check = |filter: &[&str], want: &[&str]| {
+        let found = lines(filter);
+        assert_eq!(found.len(), want.len(), "{filter:?}: {found:#?}");
+        for (line, part) in found.iter().zip(want) {
+            assert!(line.contains(part), "{filter:?}: {part} is not in {line}");
+        }
+    };
+    check(&[], &[]);
+    check(
+        &["openat2"],
+        &["openat2(2), Linux 5.6 is missing: the path is walked"],
+    );
+    check(
+        &["--eperm", "mount_setattr"],
+        &[
+            "mount_setattr(2)",
+            "mounts[0].options: rro needs mount_setattr(2)",
+        ],
+    );
+    bundle.without_namespace("mount").write();
+    check(
+        &["open_tree"],
+        &[
+            "open_tree(2)",
+            "linux.namespaces: a container without a mount namespace",
+        ],
+    );
+    assert_eq!(lines(&["all"]).len(), 10);
 }

@@ -12,6 +12,7 @@ use sys::process::Namespaces;
 use crate::host::NAMESPACE_FILES;
 use crate::idmap::{self, Users};
 use crate::launch::hooks;
+use crate::plan::newer::NO_TREE;
 use crate::plan::{
     Copier, Device, DeviceKind, Hook, Join, Mount, MountKind, Plan, Refusal, Seccomp, Symlinks,
     annotations,
@@ -359,10 +360,6 @@ fn look(source: &Path, symlinks: Symlinks) -> sys::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     fs::open(source, flags, Mode::empty())
 }
-
-/// What is the matter where `rro` cannot be had.
-pub(crate) const NO_TREE: &str =
-    "rro needs mount_setattr(2), which this kernel lacks or a filter hides (Linux 5.12); use ro";
 
 /// Says why a mount's attributes could not be set.
 fn unsettable(mount: &Mount, source: &Path, errno: Errno) -> Refusal {

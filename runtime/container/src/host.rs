@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sys::capability::SYS_ADMIN;
 use sys::mount::Extent;
+use sys::newer::Newer;
 pub(crate) use sys::process::NAMESPACE_FILES;
 use sys::process::Namespaces;
 
@@ -126,6 +127,12 @@ impl Host {
             resctrl: rdt.map_or(Ok(None), |_| resctrl::find())?,
             ..Self::probe()?
         })
+    }
+
+    /// Asks for each newer system call; whoever makes a container finds out on the way.
+    #[must_use]
+    pub fn missing_calls() -> Vec<Newer> {
+        Newer::missing()
     }
 
     /// Whether we hold a capability, in our own user namespace at least.

@@ -10,6 +10,7 @@ use sys::mount::{Extent, Loose};
 use sys::process::{self, Birth, Child, Namespaces};
 
 use crate::bundle::lower;
+use crate::plan::newer::NO_IDMAP;
 use crate::plan::{IdMap, Mapping, Mount, MountKind, Refusal};
 use crate::state::map_text;
 
@@ -125,9 +126,7 @@ pub(crate) fn refusal(mount: &Mount, source: &Path, errno: Errno) -> Refusal {
         Errno::EPERM => format!(
             "{source}: the ids of this mount ({types}) are mapped already, or it belongs to another user namespace"
         ),
-        Errno::ENOSYS => format!(
-            "{source}: an idmapped mount needs mount_setattr(2), which this kernel lacks or a filter hides (Linux 5.12)"
-        ),
+        Errno::ENOSYS => format!("{source}: {NO_IDMAP}"),
         errno => format!("{source}: map ids: {}", sys::reason(errno)),
     };
     Refusal::new(at, why)

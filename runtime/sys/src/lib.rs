@@ -15,7 +15,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod net;
 pub mod netlink;
-mod newer;
+pub mod newer;
 pub mod process;
 pub mod pty;
 pub mod scheduler;

@@ -10,7 +10,7 @@ use crate::{Errno, Result};
 /// A call, or a family of calls that came to the kernel together, for which there is a stand-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Newer {
+pub enum Newer {
     /// fsopen(2), fsconfig(2), fsmount(2); Linux 5.2.
     FsOpen,
     /// open_tree(2), move_mount(2); Linux 5.2.
@@ -33,6 +33,58 @@ pub(crate) enum Newer {
 static LACKING: AtomicU8 = AtomicU8::new(0);
 
 impl Newer {
+    pub const ALL: [Self; 8] = [
+        Self::FsOpen,
+        Self::OpenTree,
+        Self::MountSetattr,
+        Self::PidfdSignal,
+        Self::PidfdOpen,
+        Self::Clone3,
+        Self::Openat2,
+        Self::CloseRange,
+    ];
+
+    /// Returns those that this kernel lacks, or that a filter hides, by asking for each.
+    #[must_use]
+    pub fn missing() -> Vec<Self> {
+        Self::ALL
+            .into_iter()
+            .filter(|call| call.is_hidden())
+            .collect()
+    }
+
+    /// Returns the calls, and the version of Linux that they came with.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FsOpen => "fsopen(2), fsconfig(2) and fsmount(2), Linux 5.2",
+            Self::OpenTree => "open_tree(2) and move_mount(2), Linux 5.2",
+            Self::MountSetattr => "mount_setattr(2), Linux 5.12",
+            Self::PidfdSignal => "pidfd_send_signal(2), Linux 5.1",
+            Self::PidfdOpen => "pidfd_open(2), Linux 5.3",
+            Self::Clone3 => "clone3(2), Linux 5.3",
+            Self::Openat2 => "openat2(2), Linux 5.6",
+            Self::CloseRange => "close_range(2), Linux 5.11",
+        }
+    }
+
+    /// Returns what is done in its place.
+    #[must_use]
+    pub fn stand_in(self) -> &'static str {
+        match self {
+            Self::FsOpen => "mount(2), in a place that nobody else sees",
+            Self::OpenTree => "a bind mount of what was opened, by /proc/self/fd",
+            Self::MountSetattr => {
+                "a remount by mount(2), of one mount; ids are not mapped and trees not changed"
+            }
+            Self::PidfdSignal => "kill(2), after a look at the process's start time",
+            Self::PidfdOpen => "the process's number and start time",
+            Self::Clone3 => "clone(2), and a cgroup joined by its file",
+            Self::Openat2 => "the path is walked name by name, each from the directory before it",
+            Self::CloseRange => "what /proc/self/fd lists, one by one",
+        }
+    }
+
     fn bit(self) -> u8 {
         1 << self as u8
     }
@@ -85,16 +137,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_answers_is_not_taken_for_a_filter() {
-        for call in [
-            Newer::FsOpen,
-            Newer::OpenTree,
-            Newer::MountSetattr,
-            Newer::PidfdSignal,
-            Newer::PidfdOpen,
-            Newer::Clone3,
-            Newer::Openat2,
-            Newer::CloseRange,
-        ] {
+        for call in Newer::ALL {
             assert!(!call.is_hidden(), "{call:?}");
         }
     }

@@ -13,6 +13,7 @@ use super::protocol::Channel;
 use super::protocol::{At, Failure, Step, ToChild};
 use super::tree::{Tree, below};
 use crate::check::{self, Source, Terms};
+use crate::plan::newer::NO_TREE;
 use crate::plan::{Copier, Mount, MountKind, Setting};
 use crate::timing::Timing;
 
@@ -61,7 +62,7 @@ fn one(mount: &Mount, source: Source, tree: &Tree, terms: Terms<'_>) -> Result<(
             match remount(mount, &target) {
                 Err(Errno::ENOSYS) => Err(Failure::new(
                     Step::Mount,
-                    format!("{}: {}", object(), check::NO_TREE),
+                    format!("{}: {}", object(), NO_TREE),
                 )),
                 other => other.at(Step::Mount, object()),
             }

@@ -9,6 +9,7 @@ use sys::mount::{Attr, Extent, Loose, MsFlags, NewFs, Propagation, clone_tree, s
 use super::protocol::{At, Failure, Step};
 use super::tree::Tree;
 use crate::plan::Root;
+use crate::plan::newer::NO_ROOT;
 
 type Result<T> = std::result::Result<T, Failure>;
 
@@ -17,10 +18,9 @@ type Result<T> = std::result::Result<T, Failure>;
 pub(super) fn detached_root(root: &Root, tree: Loose) -> Result<Tree> {
     if tree.is_promise() {
         // Where the root is the host's own mount, nothing may be mounted in it.
-        let why = "a container without a mount namespace in linux.namespaces needs open_tree(2), which this kernel lacks or a filter hides (Linux 5.2; 6.15 for mounts)";
         return Err(Failure::new(
             Step::Root,
-            format!("{}: {why}", root.path.display()),
+            format!("{}: {NO_ROOT}", root.path.display()),
         ));
     }
     let tree = tree.keep().at(Step::Root, root.path.display())?;

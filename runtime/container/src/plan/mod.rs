@@ -14,6 +14,7 @@ mod labels;
 mod mounts;
 mod namespaces;
 mod net_devices;
+pub(crate) mod newer;
 mod numbers;
 mod process;
 mod refusal;
@@ -123,6 +124,9 @@ pub struct Plan {
     pub rootless: bool,
     /// What this host cannot do; a plan with an entry is shown but not carried out.
     pub lacks: Vec<Lack>,
+    /// What is done in another way here than on a newer kernel; filled by [`Plan::explain`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stand_ins: Vec<String>,
     /// What is passed over, for the binary to print.
     pub warnings: Vec<String>,
 }
@@ -241,6 +245,7 @@ impl Plan {
             resctrl,
             mounts,
             lacks,
+            stand_ins: Vec::new(),
             warnings,
         })
     }

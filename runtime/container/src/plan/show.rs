@@ -79,6 +79,9 @@ fn write(out: &mut Steps, plan: &Plan) {
     for warning in &plan.warnings {
         out.add(format_args!("ignored     {warning}"));
     }
+    for stand_in in &plan.stand_ins {
+        out.add(format_args!("instead     {stand_in}"));
+    }
     for lack in &plan.lacks {
         out.add(format_args!("impossible  {}: {}", lack.at, lack.why));
     }

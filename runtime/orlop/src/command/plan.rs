@@ -34,12 +34,13 @@ pub(super) fn plan(invocation: &Invocation) -> Result<Done, Failure> {
             rootless: invocation.rootless(),
             ..Options::default()
         };
-        let plan = Plan::new(
+        let mut plan = Plan::new(
             &ContainerId::parse(&args.id)?,
             &bundle,
             &Host::probe_for(&bundle)?,
             &options,
         )?;
+        plan.explain(&Host::missing_calls());
         let text = if args.json {
             serde_json::to_string_pretty(&plan).context("write the plan as JSON")? + "\n"
         } else {
