@@ -4,6 +4,7 @@ use crate::{Place, count, counter, passes, text, writable};
 use orlop_tests::{Must, sys};
 use serde_json::json;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 #[test]
 fn bind_mounts_come_from_the_host_again() {
@@ -49,6 +50,29 @@ fn bind_mounts_come_from_the_host_again() {
     }
     env.orlop(&["delete", "--force", &id]).run().ok();
     sys::umount(volume.join("below")).must("umount");
+}
+
+#[test]
+fn a_path_that_is_not_utf_8_is_a_path() {
+    let Some(place) = Place::new("a_path_that_is_not_utf_8_is_a_path") else {
+        return;
+    };
+    let env = &place.env;
+    let volume = env.dir.join("volume");
+    let below = volume.join(std::ffi::OsStr::from_bytes(b"caf\xe9 \xff"));
+    fs::create_dir_all(&below).must("volume");
+    sys::mount("tmpfs", &below, "tmpfs", 0, "").must("mount");
+    fs::write(below.join("deep"), "deep\n").must("deep");
+    let mut bundle = counter(env);
+    bundle.mount("/volume", "bind", &volume, &["rbind"]);
+    let id = env.start(&bundle);
+    passes(&bundle, 1);
+    place.there_and_back(&bundle, &id, &[]);
+    env.exec(&id, &["sh", "-c", "cat /volume/*/deep"])
+        .ok()
+        .prints("deep");
+    env.orlop(&["delete", "--force", &id]).run().ok();
+    sys::umount(&below).must("umount");
 }
 
 #[test]

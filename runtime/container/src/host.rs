@@ -73,7 +73,8 @@ fn above(map: &str, id: u32) -> Option<u32> {
             return None;
         };
         let offset = id.checked_sub(inside)?;
-        (offset < size).then(|| outside + offset)
+        // A map that leads beyond the last id is none.
+        outside.checked_add(offset).filter(|_| offset < size)
     })
 }
 
@@ -175,5 +176,13 @@ mod tests {
         check(1, Some(100_000));
         check(65536, Some(165_535));
         check(65537, None);
+    }
+
+    #[test]
+    fn a_range_beyond_the_last_id_leads_nowhere() {
+        let map = "0 4294967295 2\n10 20 5\n";
+        assert_eq!(above(map, 0), Some(u32::MAX));
+        assert_eq!(above(map, 1), None);
+        assert_eq!(above(map, 11), Some(21));
     }
 }

@@ -1,5 +1,6 @@
 //! The request that saves a container.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -83,7 +84,7 @@ fn request(
     .switch(field::LEAVE_RUNNING, dump.leave_running)
     .switch(field::TCP_SKIP_IN_FLIGHT, dump.tcp_skip_in_flight)
     .switch(field::LINK_REMAP, dump.link_remap)
-    .text(field::ROOT, &plan.root.path.to_string_lossy());
+    .text(field::ROOT, plan.root.path.as_os_str().as_bytes());
     if let Some((address, port)) = &dump.page_server {
         let mut server = Message::default();
         opts.message(
@@ -92,11 +93,11 @@ fn request(
         );
     }
     if let Some(parent) = &dump.parent {
-        opts.text(field::PARENT_IMAGES, &parent.to_string_lossy());
+        opts.text(field::PARENT_IMAGES, parent.as_os_str().as_bytes());
     }
     opts.switch(field::TRACK_MEMORY, dump.parent.is_some() || dump.pre_dump);
     if let Some(freezer) = subject.freezer {
-        opts.text(field::FREEZE_CGROUP, &freezer.to_string_lossy());
+        opts.text(field::FREEZE_CGROUP, freezer.as_os_str().as_bytes());
     }
     for join in &plan.namespaces.join {
         if let Some((name, key)) = namespace_key(join.kind) {

@@ -4,6 +4,7 @@
 //! files. A mount's name is its destination in config.json, so that the same configuration restores it from its own sources.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -104,7 +105,7 @@ pub(super) fn shared(plan: &Plan) -> Vec<Shared> {
 }
 
 /// Names the external mounts of a running container, each by the place where it is now.
-pub(super) fn of_process(plan: &Plan, pid: i32, root: &OwnedFd) -> Result<Vec<String>> {
+pub(super) fn of_process(plan: &Plan, pid: i32, root: &OwnedFd) -> Result<Vec<Vec<u8>>> {
     let table = table(&format!("/proc/{pid}/mountinfo"))?;
     let at = |path: &Path| found(&table, root, path);
     // Those that the configuration makes stand for themselves, also below a bind mount.
@@ -143,7 +144,7 @@ pub(super) fn of_process(plan: &Plan, pid: i32, root: &OwnedFd) -> Result<Vec<St
 }
 
 /// Names what stands for the external mounts of an image.
-pub(super) fn of_bundle(plan: &Plan, state: &Path) -> Result<Vec<String>> {
+pub(super) fn of_bundle(plan: &Plan, state: &Path) -> Result<Vec<Vec<u8>>> {
     let mut external = Vec::new();
     let host = table("/proc/self/mountinfo")?;
     for shared in shared(plan) {
@@ -189,22 +190,21 @@ pub(crate) fn refuse(plan: &Plan) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Writes a pair as criu's `--external` takes it.
-fn one(id: &Path, value: &Path) -> Result<String> {
-    let text = |path: &Path| {
-        path.to_str()
-            .map(String::from)
-            .filter(|path| !path.contains([']', '\n']))
+/// Writes a pair as criu's `--external` takes it; paths are bytes, and criu has no way to write a bracket in a name.
+fn one(id: &Path, value: &Path) -> Result<Vec<u8>> {
+    let bytes = |path: &Path| {
+        let bytes = path.as_os_str().as_bytes().to_vec();
+        let unfit = bytes.iter().any(|byte| b"]\n".contains(byte));
+        let why = || {
+            format!(
+                "mount {}: criu cannot take the path; rename it",
+                path.display()
+            )
+        };
+        Some(bytes).filter(|_| !unfit).with_context(why)
     };
-    let unfit = |path: &Path| {
-        format!(
-            "mount {}: criu cannot take the path; rename it",
-            path.display()
-        )
-    };
-    let id = text(id).with_context(|| unfit(id))?;
-    let value = text(value).with_context(|| unfit(value))?;
-    Ok(format!("mnt[{id}]:{value}"))
+    let (id, value) = (bytes(id)?, bytes(value)?);
+    Ok([b"mnt[".as_slice(), &id, b"]:", &value].concat())
 }
 
 /// Finds the mount whose top a path in the container is; `None` where none is mounted just there, or not any more.
@@ -223,10 +223,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn paths_are_bytes() {
+        use std::ffi::OsStr;
+        let point = Path::new(OsStr::from_bytes(b"/\xffa \xfe"));
+        let pair = one(point, Path::new("/c")).expect("fine");
+        assert_eq!(pair, b"mnt[/\xffa \xfe]:/c");
+    }
+
+    #[test]
     fn paths_that_would_break_the_form_are_refused() {
         assert_eq!(
             one(Path::new("/a:b"), Path::new("/c")).expect("fine"),
-            "mnt[/a:b]:/c"
+            b"mnt[/a:b]:/c"
         );
         assert!(one(Path::new("/a]"), Path::new("/c")).is_err());
     }

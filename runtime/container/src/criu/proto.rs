@@ -29,10 +29,12 @@ impl Message {
         if on { self.number(field, 1) } else { self }
     }
 
-    pub fn text(&mut self, field: u64, text: &str) -> &mut Self {
+    /// Writes a string; criu takes paths as the kernel has them, which need not be UTF-8.
+    pub fn text(&mut self, field: u64, text: &(impl AsRef<[u8]> + ?Sized)) -> &mut Self {
+        let text = text.as_ref();
         self.varint(field << 3 | BYTES);
         self.varint(text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
+        self.0.extend_from_slice(text);
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -58,7 +59,7 @@ pub(super) fn common(
     annotations: &BTreeMap<String, String>,
 ) -> Message {
     let mut opts = Message::default();
-    let log = place.log.file_name().unwrap_or_default().to_string_lossy();
+    let log = place.log.file_name().unwrap_or_default();
     opts.number(field::IMAGES_DIR_FD, rpc::DIRS)
         .switch(field::EXT_UNIX_SK, options.ext_unix_sk)
         .switch(field::TCP_ESTABLISHED, options.tcp_established)
@@ -67,7 +68,7 @@ pub(super) fn common(
         .switch(field::FILE_LOCKS, options.file_locks)
         // As runc: with debugging in it, the log explains what criu did.
         .number(field::LOG_LEVEL, 4)
-        .text(field::LOG_FILE, &log)
+        .text(field::LOG_FILE, log.as_bytes())
         .switch(field::NOTIFY_SCRIPTS, true)
         .switch(field::AUTO_DEDUP, options.auto_dedup)
         .switch(field::MANAGE_CGROUPS, true)

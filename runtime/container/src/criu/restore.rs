@@ -1,6 +1,7 @@
 //! The request that brings a container back.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -101,7 +102,7 @@ fn request(image: &Image<'_>) -> Result<Message> {
     let mut opts = common(image.options, image.place, &plan.annotations);
     opts.switch(field::EVASIVE_DEVICES, true)
         .switch(field::RESTORE_SIBLING, true)
-        .text(field::ROOT, &image.root.to_string_lossy());
+        .text(field::ROOT, image.root.as_os_str().as_bytes());
     for (field, value) in [
         (field::LSM_PROFILE, &image.restoring.lsm_profile),
         (field::LSM_MOUNT_CONTEXT, &image.restoring.lsm_mount_context),
@@ -121,7 +122,7 @@ fn request(image: &Image<'_>) -> Result<Message> {
         let mut namespace = Message::default();
         namespace
             .text(1, file.map_or("", |(name, _)| name))
-            .text(2, &join.path.to_string_lossy());
+            .text(2, join.path.as_os_str().as_bytes());
         opts.message(field::JOIN_NAMESPACE, &namespace);
     }
     Ok(opts)
