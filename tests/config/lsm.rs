@@ -174,11 +174,13 @@ fn a_label_without_selinux_is_a_warning() {
             json!("system_u:system_r:container_t:s0:c1,c2"),
         )
         .args(&["sleep", "1000"]);
-    bundle.write();
+    bundle.set("/linux/mountLabel", json!("u:r:t:s0")).write();
     let id = env.id();
     let create = env.orlop(&["create", "--bundle"]).arg(&bundle.dir).arg(&id);
     let done = create.run().ok();
-    assert!(done.stderr().contains("process.selinuxLabel"), "{done}");
+    for field in ["process.selinuxLabel", "linux.mountLabel"] {
+        assert!(done.stderr().contains(field), "{field}\n{done}");
+    }
     env.orlop(&["start", &id]).run().ok();
     let exec = env.orlop(&["exec", "--process-label", "u:r:t:s0", &id, "echo", "ran"]);
     let done = exec.run().ok().prints("ran");

@@ -166,6 +166,7 @@ impl Plan {
         warnings.extend(cgroup.iter().flat_map(|plan| plan.warnings.clone()));
         let linux = spec.linux().as_ref();
         let label = linux.and_then(|linux| linux.mount_label().as_deref());
+        warnings.extend(Label::warning(host.selinux, label));
         let label = Label::of(host.selinux, label, spec.annotations().as_ref())?;
         let around = Surroundings {
             dir: &bundle.dir,

@@ -18,6 +18,14 @@ pub(crate) struct Label {
 }
 
 impl Label {
+    /// Says that a label is not applied, as for a process's label, where SELinux is off.
+    pub(crate) fn warning(on: bool, label: Option<&str>) -> Option<String> {
+        let label = label.filter(|label| !label.is_empty() && !on)?;
+        Some(format!(
+            "linux.mountLabel: SELinux is off; {label:?} is not applied"
+        ))
+    }
+
     /// Takes `linux.mountLabel`, and from the annotations which context it is.
     pub(crate) fn of(
         on: bool,
