@@ -6,6 +6,7 @@ mod outside;
 mod refused;
 mod streams;
 mod systemd;
+mod told;
 
 use orlop_tests::{Bundle, Cmd, Done, Env, Must, criu_path, skip, until};
 use std::path::{Path, PathBuf};

@@ -174,6 +174,18 @@ fn cpu() {
     check(json!({}), "cpuset", ("cpuset.cpus", all.trim()), NONE);
 }
 
+/// A group gets a runtime only where all above it have one, which the runtime sees to (`cgroup/kernel::realtime_passes_through_new_parents`).
+#[test]
+fn time_for_real_time_processes() {
+    let times = json!({"cpu": {"realtimePeriod": 500_000, "realtimeRuntime": 1000}});
+    for (file, wanted) in [
+        ("cpu.rt_period_us", "500000"),
+        ("cpu.rt_runtime_us", "1000"),
+    ] {
+        check(times.clone(), "cpu", (file, wanted), NONE);
+    }
+}
+
 #[test]
 fn processes() {
     for (limit, wanted) in [(44, "44"), (-1, "max"), (0, "max")] {
@@ -261,6 +273,44 @@ fn weights_of_block_devices() {
             "blockIO.weight",
             "this kernel has neither blkio.weight nor blkio.bfq.weight",
         ),
+    }
+}
+
+/// Linux 5.0 removed the weights of leaves; those of single devices need a scheduler that has weights.
+#[test]
+fn weights_of_leaves_and_of_single_devices_are_carried_out_or_named() {
+    let device = block_device().unwrap_or_else(|| "7:0".to_owned());
+    let (major, minor) = device.split_once(':').must("major:minor");
+    let (major, minor): (u32, u32) = (major.parse().must("major"), minor.parse().must("minor"));
+    for (field, value, file) in [
+        ("leafWeight", json!(300), "blkio.leaf_weight"),
+        (
+            "weightDevice",
+            json!([{"major": major, "minor": minor, "weight": 321}]),
+            "blkio.bfq.weight_device",
+        ),
+    ] {
+        let env = Env::new();
+        let mut bundle = env.bundle();
+        bundle
+            .set(&format!("/linux/resources/blockIO/{field}"), value)
+            .args(&["sleep", "100"])
+            .write();
+        let id = env.id();
+        let create = env.orlop(&["create", "--bundle"]).arg(&bundle.dir).arg(&id);
+        let done = create.run();
+        let named = done
+            .stderr()
+            .contains(&format!("linux.resources.blockIO.{field}"));
+        let written = || {
+            let dir = cgroup_of(env.pid(&id), "blkio")
+                .or_else(|| cgroup_of(env.pid(&id), ""))
+                .must("its cgroup");
+            let files = [file, "blkio.weight_device", "io.bfq.weight", "io.weight"];
+            let text = files.map(|file| fs::read_to_string(dir.join(file)).unwrap_or_default());
+            text.concat().contains("3")
+        };
+        assert!(named || (done.rc == 0 && written()), "{field}\n{done}");
     }
 }
 

@@ -160,7 +160,9 @@ fn annotations_of_other_platforms_are_ignored() {
         |b| {
             b.set("/windows", json!({"layerFolders": ["x"]}))
                 .set("/vm", json!({"kernel": {"path": "/x"}}))
-                .set("/solaris", json!({}));
+                .set("/solaris", json!({}))
+                .set("/zos", json!({"namespaces": [{"type": "pid"}]}))
+                .set("/freebsd", json!({"jail": {"parent": "x"}}));
             b.set("/unknownField", json!({"a": [1, 2]}))
                 .set("/process/unknownField", json!(true))
                 .set("/linux/unknownField", json!(null));

@@ -14,6 +14,8 @@ mod process;
 mod refused;
 mod scheduling;
 mod seccomp;
+#[cfg(target_arch = "x86_64")]
+mod seccomp_calls;
 mod sub_cgroups;
 mod time;
 

@@ -1,7 +1,7 @@
 //! `process.scheduler`, `ioPriority`, `execCPUAffinity`, `linux.memoryPolicy` and `linux.personality`.
 
 use crate::check;
-use orlop_tests::{Bundle, Env, Must, skip};
+use orlop_tests::{Bundle, Env, Must, skip, sys};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -66,7 +66,13 @@ fn real_time_policies() {
 #[test]
 fn a_deadline() {
     let value = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 20_000_000, "period": 30_000_000, "flags": ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN"]});
-    check(scheduler(value), SHOW, "0 0 6");
+    check(scheduler(value.clone()), SHOW, "0 0 6");
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    scheduler(value)(bundle.args(&["sleep", "100"]));
+    let id = env.start(&bundle);
+    let found = sys::deadline(env.pid(&id)).must("the deadline");
+    assert_eq!(found, [1_000_000, 20_000_000, 30_000_000]);
 }
 
 #[test]

@@ -40,6 +40,8 @@ fn list_shows_containers_of_every_status() {
         assert_eq!(row["status"], status);
         assert_eq!(row["bundle"], json!(bundle.dir));
         assert_eq!(row["owner"], "root");
+        let pid = if status == "stopped" { 0 } else { env.pid(id) };
+        assert_eq!(row["pid"], pid, "{row}");
         assert!(
             row["created"].is_string()
                 && row["rootfs"].is_string()
@@ -340,10 +342,9 @@ fn version_names_the_program_it_is_called_as() {
             let text = env.cmd(&program).arg(flag).run().ok().stdout();
             let first = text.lines().next().must("a line");
             assert!(first.starts_with(&format!("{name} version ")), "{text}");
-            assert!(
-                text.lines().any(|line| line.starts_with("spec: ")),
-                "{text}"
-            );
+            for start in ["spec: ", "commit: "] {
+                assert!(text.lines().any(|line| line.starts_with(start)), "{text}");
+            }
         }
     }
 }

@@ -9,7 +9,8 @@ fn sleeping(env: &Env) -> String {
     let mut bundle = env.bundle();
     bundle
         .args(&["sleep", "1000"])
-        .set("/root/readonly", json!(false));
+        .set("/root/readonly", json!(false))
+        .set("/process/noNewPrivileges", json!(false));
     env.start(&bundle)
 }
 
@@ -82,10 +83,13 @@ fn flags_change_the_process() {
         "1000\n1000\n/home",
     );
     check(
-        &["-u", "1000:1000", "-g", "7", "-g", "8"],
-        "grep Groups /proc/self/status",
-        "Groups:\t7 8",
+        &["-u", "1000:1001", "-g", "7", "--additional-gids", "8"],
+        "id -u; id -g; grep Groups /proc/self/status",
+        "1000\n1001\nGroups:\t7 8",
     );
+    let privileges = "grep NoNewPrivs /proc/self/status";
+    check(&[], privileges, "NoNewPrivs:\t0");
+    check(&["--no-new-privs=false"], privileges, "NoNewPrivs:\t0");
     check(
         &["--no-new-privs"],
         "grep NoNewPrivs /proc/self/status",
@@ -97,7 +101,7 @@ fn flags_change_the_process() {
         "NoNewPrivs:\t1",
     );
     check(
-        &["--cap", "CAP_SYS_NICE", "--cap", "CAP_CHOWN"],
+        &["--cap", "CAP_SYS_NICE", "-c", "CAP_CHOWN"],
         "grep CapBnd /proc/self/status | tail -c 9",
         "20800421",
     );
@@ -153,29 +157,21 @@ fn a_process_file_replaces_the_default() {
     fs::write(&path, process.to_string()).must("process.json");
     let wanted =
         "5\n6\n6 9\n0007\n/tmp\ny\n50\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000020\n0";
-    env.orlop(&["exec", "--process"])
-        .arg(&path)
-        .arg(&id)
-        .run()
-        .prints(wanted);
+    for option in ["--process", "-p"] {
+        let exec = env.orlop(&["exec", option]).arg(&path).arg(&id);
+        exec.run().prints(wanted);
+    }
 }
 
 #[test]
 fn detached_returns_with_a_pid_file() {
     let env = Env::new();
     let id = sleeping(&env);
-    env.orlop(&[
-        "exec",
-        "--detach",
-        "--pid-file",
-        "exec.pid",
-        &id,
-        "sh",
-        "-c",
-        "echo in; exec sleep 1000",
-    ])
-    .run()
-    .ok();
+    let script = ["sh", "-c", "echo in; exec sleep 1000"];
+    for option in ["-d", "--detach"] {
+        let exec = env.orlop(&["exec", option, "--pid-file", "exec.pid", &id]);
+        exec.args(script).run().ok();
+    }
     let text = fs::read_to_string(env.dir.join("exec.pid")).must("the pid file");
     let pid: i32 = text.parse().must("digits and nothing else in the pid file");
     let pids = env.orlop(&["ps", "-f", "json", &id]).run().ok().json();

@@ -253,6 +253,26 @@ fn a_hanging_hook_is_ended_by_its_timeout() {
         );
         env.as_before(&world, kind);
     }
+    // Too late for a refusal, and in time for those who wait.
+    let env = Env::new();
+    let mut bundle = bundle(&env);
+    for kind in &KINDS[4..] {
+        hook(&mut bundle, kind, "exec sleep 1000");
+        bundle.set(&format!("/hooks/{kind}/0/timeout"), json!(1));
+    }
+    let id = env.create(bundle.args(&["sleep", "100"]));
+    for (args, kind) in [
+        (&["start", &*id][..], KINDS[4]),
+        (&["delete", "--force", &id], KINDS[5]),
+    ] {
+        let begin = Instant::now();
+        let done = env.orlop(args).run();
+        assert!(begin.elapsed() < patient(Duration::from_secs(5)), "{done}");
+        assert!(
+            done.stderr().contains(&format!("hooks.{kind}[0]")),
+            "{done}"
+        );
+    }
 }
 
 #[test]

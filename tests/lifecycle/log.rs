@@ -1,7 +1,7 @@
 //! The log file, the one line on stderr, and usage errors.
 
 use orlop_tests::{Env, Must};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 
 #[test]
@@ -124,10 +124,33 @@ fn debug_adds_lines_but_no_error() {
         "--bundle",
     ];
     env.orlop(&flags).arg(&bundle.dir).arg(env.id()).run().ok();
-    let text = fs::read_to_string(env.dir.join("log")).unwrap_or_default();
+    let text = fs::read_to_string(env.dir.join("log")).must("the log");
     for line in text.lines() {
         let entry: Value = serde_json::from_str(line).must(line);
-        assert_ne!(entry["level"], "error", "{line}");
+        assert_eq!(entry["level"], "debug", "{line}");
+    }
+    assert!(text.contains("hostname orlop"), "the plan's steps: {text}");
+    let done = env.orlop(&["run", "--bundle"]).arg(&bundle.dir);
+    assert_eq!(done.arg(env.id()).run().ok().stderr(), "");
+}
+
+#[test]
+fn the_level_says_what_is_worth_a_line() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/annotations", json!({"run.oci.handler": "krun"}))
+        .args(&["true"])
+        .write();
+    for (level, debug, warning) in [
+        ("error", false, false),
+        ("warning", false, true),
+        ("debug", true, true),
+    ] {
+        let run = env.orlop(&["--log-level", level, "run", "--bundle"]);
+        let said = run.arg(&bundle.dir).arg(env.id()).run().ok().stderr();
+        assert_eq!(said.contains("run.oci.handler"), warning, "{level}: {said}");
+        assert_eq!(said.contains("hostname orlop"), debug, "{level}: {said}");
     }
 }
 
@@ -163,6 +186,13 @@ fn usage_errors_are_one_line() {
             vec!["preserve-fds", "x"],
         ),
         (vec!["create", "--bundle"], vec!["bundle"]),
+        // What only youki has.
+        (vec!["--systemd-log", "list"], vec!["--systemd-log"]),
+        (vec!["info"], vec!["\"info\" is no command"]),
+        (
+            vec!["completion", "bash"],
+            vec!["\"completion\" is no command"],
+        ),
     ] {
         env.orlop(&args).run().refused(1, &parts);
     }

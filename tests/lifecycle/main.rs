@@ -4,6 +4,7 @@ mod describe;
 mod events;
 mod exec;
 mod fds;
+mod features;
 mod hooks;
 mod log;
 mod monitor;

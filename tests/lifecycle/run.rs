@@ -1,9 +1,10 @@
 //! `run`: exit codes, signals, orphans, stdio, --detach and --keep.
 
-use orlop_tests::{Env, Must, sys, until};
+use orlop_tests::{Env, Must, cgroup_paths, skip, sys, until};
 use serde_json::json;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 #[test]
 fn the_exit_code_is_the_programs() {
@@ -242,17 +243,138 @@ fn flags_of_engines_are_understood() {
     run(&[], &["--no-new-keyring"]);
     run(&[], &["--no-pivot"]);
     run(&[], &["-no-pivot", "-no-new-keyring", "--preserve-fds=0"]);
-    run(&[], &["-b", bundle.dir.to_str().must("a path")]);
-    let other = bundle.dir.join("other.json");
+}
+
+#[test]
+fn bundle_and_configuration_are_named_by_options() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle.sh("echo ran").write();
+    let dir = bundle.dir.to_str().must("a path").to_owned();
+    let other = bundle.dir.join("other.json").display().to_string();
+    let both = |flags: &[&str]| {
+        let run = env.orlop(&["run"]).args(flags).arg(env.id());
+        run.run().ok().prints("ran");
+        let id = env.id();
+        let create = env.orlop(&["create"]).args(flags);
+        create.arg("--no-subreaper").arg(&id).run().ok();
+        env.orlop(&["delete", &id]).run().ok();
+    };
+    both(&["--bundle", &dir]);
+    both(&["-b", &dir]);
+    both(&[&format!("--bundle={dir}")]);
     fs::rename(bundle.dir.join("config.json"), &other).must("rename config.json");
-    env.orlop(&["run", "--config"])
-        .arg(&other)
-        .arg("--bundle")
+    both(&["--config", &other, "--bundle", &dir]);
+    both(&["-f", &other, "-b", &dir]);
+}
+
+/// On a host that runs from an initramfs there is no parent mount to pivot from: pivot_root(2) answers EINVAL.
+#[test]
+fn without_a_pivot_the_root_changes_by_chroot() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle.sh("pwd; ls -d /rootfs 2>&1; true").write();
+    let run = |flags: &[&str]| {
+        let command = env.orlop(&["run"]).args(flags).arg("--bundle");
+        let command = command.arg(&bundle.dir).arg(env.id());
+        command
+            .with(|command| sys::deny(command, libc::SYS_pivot_root, libc::EINVAL))
+            .run()
+    };
+    run(&[]).refused(1, &["invalid argument"]);
+    for flag in ["--no-pivot", "-no-pivot"] {
+        run(&[flag])
+            .ok()
+            .prints("/\nls: /rootfs: No such file or directory");
+    }
+}
+
+#[test]
+fn a_container_has_a_keyring_unless_the_callers_is_kept() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/linux/maskedPaths", json!([]))
+        .args(&["cat", "/proc/keys"])
+        .write();
+    if !Path::new("/proc/keys").exists() {
+        return skip("--no-new-keyring", "this kernel has no keys");
+    }
+    for (flags, own) in [
+        (&[][..], true),
+        (&["--no-new-keyring"], false),
+        (&["-no-new-keyring"], false),
+    ] {
+        let id = env.id();
+        let command = env.orlop(&["run"]).args(flags).arg("--bundle");
+        let done = command.arg(&bundle.dir).arg(&id).run().ok();
+        let name = format!(" _ses.{id}: ");
+        assert_eq!(done.stdout().contains(&name), own, "{flags:?}\n{done}");
+    }
+}
+
+#[test]
+fn cgroups_are_made_by_the_manager_that_is_named() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle.args(&["sleep", "100"]).write();
+    let start = |manager: &str| {
+        let id = env.id();
+        env.orlop(&["--cgroup-manager", manager, "run", "-d", "--bundle"])
+            .arg(&bundle.dir)
+            .arg(&id)
+            .run()
+            .ok();
+        let paths = cgroup_paths(env.pid(&id));
+        paths.iter().filter(|path| path.contains(&id)).count()
+    };
+    assert_ne!(start("cgroupfs"), 0);
+    assert_eq!(start("disabled"), 0, "the caller's cgroups are kept");
+    if Path::new("/run/systemd/private").exists() {
+        return;
+    }
+    env.orlop(&["--cgroup-manager=systemd", "run", "--bundle"])
         .arg(&bundle.dir)
         .arg(env.id())
         .run()
-        .ok()
-        .prints("ran");
+        .refused(1, &["systemd is not running here"]);
+}
+
+/// The line as conmon writes it: its own options first, the bundle, the pid file, switches, the id (conmon's `main`).
+#[test]
+fn as_conmon_calls() {
+    let env = Env::new();
+    let world = env.world();
+    let mut bundle = env.bundle();
+    bundle.args(&["sleep", "100"]).write();
+    let dir = bundle.dir.clone();
+    let create = |id: &str| {
+        let pid_file = env.dir.join("pidfile").display().to_string();
+        let log = env.dir.join("oci-log").display().to_string();
+        let line = ["--log-format=json", "--log", &log, "create", "--bundle"];
+        let line = env.orlop(&line).arg(&dir);
+        let line = line.args(["--pid-file", &pid_file, "--no-pivot", "--no-new-keyring"]);
+        line.arg(id).run()
+    };
+    let id = env.id();
+    let done = create(&id).ok();
+    assert_eq!((done.stdout(), done.stderr()), Default::default());
+    let pid = fs::read_to_string(env.dir.join("pidfile")).must("the pid file");
+    assert_eq!(pid, env.pid(&id).to_string());
+    env.orlop(&["delete", "--force", &id]).run().ok();
+    bundle.args(&["nosuch"]).write();
+    let done = create(&env.id()).exits(1);
+    let said = done.stderr();
+    assert_eq!(
+        said.lines().count(),
+        1,
+        "conmon forwards what is there\n{done}"
+    );
+    assert!(
+        said.len() < 8192 && said.contains("executable file not found"),
+        "{done}"
+    );
+    env.as_before(&world, "a create that failed");
 }
 
 #[test]

@@ -114,6 +114,8 @@ fn state_has_every_field() {
         state["ociVersion"].is_string() && state["owner"].is_string(),
         "{done}"
     );
+    let name = fs::read_to_string(format!("/proc/{}/comm", state["pid"])).must("its process");
+    assert_eq!(name, "sleep\n", "{done}");
     let created = state["created"].as_str().must("created");
     assert!(
         created.len() > 20 && created.as_bytes()[10] == b'T' && created.ends_with('Z'),
@@ -213,6 +215,9 @@ fn pause_freezes_and_resume_thaws() {
 
     env.orlop(&["pause", &id]).run().ok();
     assert_eq!(env.state(&id)["status"], "paused");
+    env.orlop(&["pause", &id])
+        .run()
+        .refused(1, &["container paused"]);
     let frozen = beat();
     std::thread::sleep(std::time::Duration::from_millis(150));
     assert_eq!(beat(), frozen, "a paused container writes");
@@ -279,6 +284,35 @@ fn delete_knows_the_states() {
     env.orlop(&["delete", &paused])
         .run()
         .refused(1, &["container does not exist"]);
+}
+
+#[test]
+fn many_are_named_by_an_expression() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle.args(&["sleep", "100"]);
+    let ids = [(); 4].map(|()| env.start(&bundle));
+    let these = |range: &str| format!("^{}-[{range}]$", env.tag);
+    let serial = |id: &String| id.rsplit('-').next().must("a number").to_owned();
+    let [a, b, c, d] = ids.each_ref().map(serial);
+    let status = || ids.each_ref().map(|id| env.state(id)["status"].clone());
+    env.orlop(&["kill", "--regex", &these(&format!("{a}{b}")), "KILL"])
+        .run()
+        .ok();
+    env.reaches(&ids[0], "stopped");
+    env.reaches(&ids[1], "stopped");
+    assert_eq!(status()[2..], ["running", "running"]);
+    env.orlop(&["kill", "-r", &these(&c), "KILL"]).run().ok();
+    env.reaches(&ids[2], "stopped");
+    env.orlop(&["delete", "--regex", &these(&format!("{a}{b}"))])
+        .run()
+        .ok();
+    env.orlop(&["delete", "-r", &these(&c)]).run().ok();
+    let left = env.orlop(&["list", "-q"]).run().ok();
+    left.prints(&ids[3]);
+    assert_eq!(env.state(&ids[3])["status"], "running", "{d}");
+    env.orlop(&["delete", "-f", "-r", &these(&d)]).run().ok();
+    env.orlop(&["list", "--quiet"]).run().ok().prints("");
 }
 
 #[test]

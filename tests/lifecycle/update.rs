@@ -206,6 +206,20 @@ fn options_that_this_kernel_may_lack() {
     );
 }
 
+/// What they do where there is resource control, `container/tests/resctrl.rs` shows.
+#[test]
+fn schemas_want_resource_control() {
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").must("mountinfo");
+    if table.contains(" - resctrl ") {
+        return skip("schemas", "resource control is mounted here");
+    }
+    let case = Case::new(json!({}));
+    for option in ["--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=20"] {
+        let parts = ["schemas are not enabled", "mount resctrl"];
+        case.update(&[option]).refused(1, &parts);
+    }
+}
+
 #[test]
 fn memory_and_swap_go_up_and_down_together() {
     let case = Case::new(json!({"memory": {"limit": 67_108_864, "swap": 67_108_864}}));
@@ -311,6 +325,7 @@ fn a_refused_update_changes_nothing() {
             "linux.resources.blockIO.weight: 5 is outside of 10 to 1000",
         ),
         (["--cpuset-cpus", "all"], "linux.resources.cpu.cpus"),
+        (["--cpuset-mems", "999"], "linux.resources.cpu.mems"),
     ] {
         case.update(&args).refused(1, &[part]);
     }

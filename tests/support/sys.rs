@@ -102,6 +102,15 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns runtime, deadline and period of a process under the policy for deadlines, in nanoseconds (sched_getattr(2)).
+pub fn deadline(pid: i32) -> io::Result<[u64; 3]> {
+    let mut attr = [0u64; 6];
+    // SAFETY: the kernel writes at most the 48 bytes that it is told of, which `attr` has.
+    let done = unsafe { libc::syscall(libc::SYS_sched_getattr, pid, attr.as_mut_ptr(), 48, 0) };
+    let found = (done == 0).then_some([attr[3], attr[4], attr[5]]);
+    found.ok_or_else(io::Error::last_os_error)
+}
+
 /// Makes the started program adopt the orphans among its descendants, as a container monitor does.
 pub fn adopt_orphans(command: &mut Command) {
     // SAFETY: prctl is async-signal-safe and takes no pointer; the attribute survives the exec.
@@ -122,6 +131,14 @@ pub fn give_fd(command: &mut Command, fd: impl Into<OwnedFd>, number: RawFd) {
     // SAFETY: dup2 is async-signal-safe; the closure owns `high`, so it is open when the child runs.
     unsafe {
         command.pre_exec(move || check(libc::dup2(high.as_raw_fd(), number)).map(drop));
+    }
+}
+
+/// Lets the kernel answer an error to a system call of the started program and its descendants.
+pub fn deny(command: &mut Command, call: i64, errno: i32) {
+    // SAFETY: the child is alone with a copy of this memory, in which nobody holds the allocator's lock (fork(2) of the GNU C library).
+    unsafe {
+        command.pre_exec(move || answer(errno, &[call], None));
     }
 }
 
