@@ -234,6 +234,35 @@ fn every_row_of_the_contract_names_tests_that_exist() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The sweep of `hack/rows` takes long; what can be said without it, is.
+#[test]
+fn every_row_of_the_contract_says_what_can_be_taken_away() {
+    let read = |file: &str| std::fs::read_to_string(tree().join(file)).must(file);
+    let (page, features) = (read("docs/contract.md"), read("tests/rows"));
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let rows = rows.filter(|row| !row.ends_with("| shown by |"));
+    let first = |row: &str| row.split(" | ").next().must(row).replacen("| ", "", 1);
+    let said: Vec<String> = rows.map(first).collect();
+    let lines = || {
+        features
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    };
+    let have: Vec<&str> = lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(have, said, "the rows of tests/rows and of docs/contract.md");
+    let mut before = "    ";
+    for line in lines().chain([""]) {
+        let one_is_named = line.starts_with("    ") || before.starts_with("    ");
+        assert!(one_is_named, "{before}: nothing is taken away");
+        before = line;
+    }
+    for line in lines().filter_map(|line| line.strip_prefix("    source ")) {
+        let (file, change) = line.split_once(": ").must(line);
+        let (text, _) = change.split_once(" => ").must(line);
+        assert_eq!(read(file).matches(text).count(), 1, "{file}: {text}");
+    }
+}
+
 /// Returns the files under version control.
 fn files() -> Vec<String> {
     let output = Command::new("git")
