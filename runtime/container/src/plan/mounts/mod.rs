@@ -268,7 +268,9 @@ fn bind(
     };
     if around.is_mapped() && extent == Extent::Tree && clean(&source).starts_with("/sys") {
         // CVE-2023-25809, by another way: the cgroups below belong to the user who runs this.
-        parsed.tree.set |= parsed.one.set & Attr::RDONLY;
+        let read_only = parsed.one.set & Attr::RDONLY;
+        parsed.tree.set |= read_only;
+        parsed.tree.clear -= read_only;
     }
     Ok(MountKind::Bind {
         source,
