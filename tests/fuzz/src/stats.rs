@@ -36,10 +36,11 @@ pub(crate) fn run(bytes: &[u8]) {
     };
     let read = || cgroup.stats().expect("plain files");
     let stats = read();
-    assert_eq!(
-        serde_json::to_value(&stats).expect("JSON"),
-        serde_json::to_value(read()).expect("JSON")
-    );
+    // Not of each: files take their time.
+    if bytes.len().is_multiple_of(8) {
+        let json = |stats: &Stats| serde_json::to_value(stats).expect("JSON");
+        assert_eq!(json(&stats), json(&read()));
+    }
     check(&stats, &files);
     let reached = [cgroup.reached_memory(), cgroup.reached_pids()];
     reached
