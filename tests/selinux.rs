@@ -38,7 +38,7 @@ fn labels_of_processes_and_of_new_file_systems() {
     for (kind, wanted) in [
         (None, " context="),
         (Some("fscontext"), "fscontext="),
-        (Some("defcontext"), "defcontext="),
+        // `defcontext` is for file systems that keep labels of their own; a tmpfs does not.
         (Some("rootcontext"), "rootcontext="),
     ] {
         let mut bundle: Bundle = env.bundle();
@@ -57,7 +57,11 @@ fn labels_of_processes_and_of_new_file_systems() {
         "tr -d '\\0' < /proc/self/attr/current; echo; tr -d '\\0' < /proc/self/attr/keycreate";
     let mut bundle = env.bundle();
     let own = "system_u:system_r:box_t";
-    bundle.set("/process/selinuxLabel", json!(own)).sh(look);
+    // Without it the policy would have to allow the change of labels (nnp_transition).
+    bundle
+        .set("/process/noNewPrivileges", json!(false))
+        .set("/process/selinuxLabel", json!(own))
+        .sh(look);
     env.run(&bundle).ok().prints(&format!("{own}\n{own}"));
     bundle.args(&["sleep", "1000"]);
     let id = env.start(&bundle);

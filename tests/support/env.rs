@@ -1,6 +1,6 @@
 //! A place of its own for one test.
 
-use crate::world::{cgroups, processes};
+use crate::world::{cgroups, mountinfo, processes};
 use crate::{Bundle, Cmd, Done, Must, World, soon, sys};
 use serde_json::Value;
 use std::cell::Cell;
@@ -222,7 +222,6 @@ impl Env {
 
     /// Unmounts everything below the directory, lest its removal reach through a bind mount; reports whether nothing is left.
     fn unmount_below(&self) -> bool {
-        let table = || fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
         let below = |table: &str| -> Vec<String> {
             let points = table
                 .lines()
@@ -232,10 +231,10 @@ impl Env {
                 .filter(|point| Path::new(point).starts_with(&self.dir))
                 .collect()
         };
-        for point in below(&table()).iter().rev() {
+        for point in below(&mountinfo()).iter().rev() {
             sys::umount(point).unwrap_or_default();
         }
-        below(&table()).is_empty()
+        below(&mountinfo()).is_empty()
     }
 }
 

@@ -54,9 +54,15 @@ fn list(root: &Path, dir: &Path, lines: &mut BTreeSet<String>) {
     }
 }
 
+/// The mount table of the calling thread; a name that is no text is shown as well as it can be.
+pub(crate) fn mountinfo() -> String {
+    let table = fs::read("/proc/thread-self/mountinfo").must("mountinfo");
+    String::from_utf8_lossy(&table).into_owned()
+}
+
 /// The mount table of the calling thread, without the ids, which differ from one mount to the next.
 fn mounts() -> Vec<String> {
-    let table = fs::read_to_string("/proc/thread-self/mountinfo").must("mountinfo");
+    let table = mountinfo();
     let line = |line: &str| {
         let fields: Vec<&str> = line.split(' ').skip(2).collect();
         format!("mount {}", fields.join(" "))
@@ -66,7 +72,7 @@ fn mounts() -> Vec<String> {
 
 /// The mount points of all cgroup hierarchies.
 fn hierarchies() -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/thread-self/mountinfo").must("mountinfo");
+    let table = mountinfo();
     let point = |line: &str| {
         let (fields, kind) = line.split_once(" - ")?;
         kind.starts_with("cgroup")
