@@ -248,8 +248,15 @@ impl Call {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte))
         };
+        // With the tag of the test, which is the name above its state root, so that it finds what it has to delete.
+        let root = self
+            .value(&["--root"])
+            .map(PathBuf::from)
+            .unwrap_or_default();
+        let tag = root.parent().and_then(Path::file_name).unwrap_or_default();
+        let good = format!("{}-mended", tag.display());
         if let Some(id) = self.words.last_mut().filter(|id| bad(id)) {
-            *id = format!("mended{}", std::process::id());
+            *id = good;
         }
     }
 
