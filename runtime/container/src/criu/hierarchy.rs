@@ -22,6 +22,8 @@ fn look() -> Option<(PathBuf, String)> {
     let table = super::mounts::table("/proc/self/mountinfo").ok()?;
     let mut all = table.into_iter();
     let entry = all.find(|entry| entry.kind == "cgroup2")?;
+    // What is written down of it is JSON.
+    entry.point.to_str()?;
     Some((entry.point, entry.settings))
 }
 

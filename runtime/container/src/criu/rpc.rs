@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use sys::Errno;
 use sys::fs::{self, Mode, OFlag};
 use sys::mount::{Loose, MsFlags, mount};
 use sys::process::{Birth, CStrings, Child, Exit, Namespaces};
@@ -178,7 +179,11 @@ impl Criu {
     /// Waits for what criu says next, and for the descriptor that may come with it.
     pub(super) fn hear(&mut self) -> Result<(Response, Option<OwnedFd>)> {
         let mut buffer = vec![0; PACKET];
-        let (bytes, fd) = sys::socket::receive(self.socket()?, &mut buffer).context("hear criu")?;
+        let (bytes, fd) = match sys::socket::receive(self.socket()?, &mut buffer) {
+            // It has ended, with something of ours unread.
+            Err(Errno::ECONNRESET) => (&[][..], None),
+            heard => heard.context("hear criu")?,
+        };
         if bytes.is_empty() {
             let how = match self.end()? {
                 Exit::Code(code) => format!("it ended with code {code}"),
