@@ -163,7 +163,10 @@ fn without_a_cgroup_namespace_a_user_namespace_may_only_look() {
         .set("/linux/uidMappings", map.clone())
         .set("/linux/gidMappings", map)
         .mount("/cg", "cgroup2", "cgroup", &["rw"])
-        .sh("cat /cg/cgroup.procs > /dev/null && echo seen; mkdir /cg/x");
+        .sh(&format!(
+            "cat /cg/cgroup.procs > /dev/null && echo seen; mkdir /cg/{}",
+            env.tag
+        ));
     let done = env.run(&bundle);
     assert!(done.stdout().contains("seen"), "{done}");
     assert!(done.stderr().contains("Read-only file system"), "{done}");
