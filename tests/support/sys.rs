@@ -206,6 +206,14 @@ pub fn open_pty() -> io::Result<(File, File)> {
     Ok((master, slave))
 }
 
+/// Returns how many bytes wait to be read (FIONREAD).
+pub fn unread(fd: BorrowedFd<'_>) -> io::Result<i32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, which lives across the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(bytes)
+}
+
 /// Sets a terminal's size: (rows, columns). The kernel sends SIGWINCH to its foreground processes.
 pub fn set_window(terminal: &File, size: (u16, u16)) -> io::Result<()> {
     let window = libc::winsize {
