@@ -67,11 +67,11 @@ fn root_of_a_user_namespace_needs_none_in_the_configuration() {
         "ptmxmode=0666",
         "mode=0620"
     ]);
-    bundle.sh("id -u; exec sleep 600").write();
+    bundle.args(&["sleep", "600"]).write();
     let id = user.env.id();
     let run = user.env.dir.join("own/orlop");
     let script = format!(
-        "r={}; $r create -b {} {id}; $r start {id}; $r exec {id} cat /proc/self/uid_map; $r exec {id} sh -c 'mkdir /sys/fs/cgroup/x' || echo read-only; \
+        "r={}; $r create -b {} {id}; $r start {id}; $r exec {id} id -u; $r exec {id} cat /proc/self/uid_map; $r exec {id} sh -c 'mkdir /sys/fs/cgroup/x' || echo read-only; \
          $r state {id} | grep -c running; $r kill {id} KILL; until $r state {id} | grep -q stopped; do :; done; $r delete {id}",
         run.display(),
         bundle.dir.display()
