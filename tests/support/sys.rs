@@ -153,21 +153,6 @@ pub fn own_terminal(command: &mut Command) {
     }
 }
 
-/// Lets the started program write at most `bytes` to a file, without the signal that would come with it.
-pub fn limit_file_size(command: &mut Command, bytes: u64) {
-    // SAFETY: setrlimit reads a struct on this stack and signal takes no pointer; both are async-signal-safe.
-    unsafe {
-        command.pre_exec(move || {
-            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-            let limit = libc::rlimit {
-                rlim_cur: bytes,
-                rlim_max: bytes,
-            };
-            check(libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit)).map(drop)
-        });
-    }
-}
-
 /// Reports whether the process behind a pidfd has ended.
 pub fn pidfd_ended(pidfd: BorrowedFd<'_>) -> bool {
     let mut poll = libc::pollfd {
