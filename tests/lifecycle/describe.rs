@@ -405,6 +405,24 @@ fn help_is_for_every_verb() {
 }
 
 #[test]
+fn a_line_that_cannot_be_read_says_where_help_is() {
+    let env = Env::new();
+    for (line, wanted) in [
+        (&["run", "--nope", "x"][..], "; see orlop run --help"),
+        (&["exec", "-it", "x", "sh"], "; see orlop exec --help"),
+        (
+            &["create", "--preserve-fds", "many", "x"],
+            "; see orlop create --help",
+        ),
+        (&["plan", "--bundle", "a", "b"], "; see orlop plan --help"),
+        (&["kill", "x", "99"], "\"99\": use a number from 0 to 64"),
+        (&["kill", "x", "FOO"], "\"FOO\": use a number from 0 to 64"),
+    ] {
+        env.orlop(line).run().refused(1, &[wanted]);
+    }
+}
+
+#[test]
 fn plan_tells_the_steps_and_does_nothing() {
     let env = Env::new();
     let world = env.world();
@@ -432,16 +450,18 @@ fn plan_tells_the_steps_and_does_nothing() {
         .ok()
         .json();
     assert!(data.is_object(), "{data}");
-    assert_eq!(
-        data,
-        env.orlop(&["plan"])
-            .arg(&bundle.dir)
-            .arg("--json")
-            .run()
-            .ok()
-            .json(),
-        "the same input, the same plan"
-    );
+    for option in ["--bundle", "-b"] {
+        assert_eq!(
+            data,
+            env.orlop(&["plan", option])
+                .arg(&bundle.dir)
+                .arg("--json")
+                .run()
+                .ok()
+                .json(),
+            "the same input, the same plan"
+        );
+    }
     env.as_before(&world, "plan");
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use sys::process::{Handle, Namespaces, Pid, PollTimeout, Signal};
 
 use super::open;
@@ -13,11 +13,15 @@ use crate::{ContainerId, criu, text};
 /// Parses a signal: a number (0 asks only whether the process is there), or a name in any case, with or without `SIG`.
 pub fn signal(text: &str) -> Result<i32> {
     const HIGHEST: i32 = 64;
+    let unknown = || {
+        anyhow!("unknown signal {text:?}: use a number from 0 to {HIGHEST} or a name such as TERM")
+    };
     if let Ok(number) = text.parse::<i32>() {
-        if (0..=HIGHEST).contains(&number) {
-            return Ok(number);
-        }
-        bail!("unknown signal {text:?}: use a number from 0 to {HIGHEST} or a name such as TERM");
+        return if (0..=HIGHEST).contains(&number) {
+            Ok(number)
+        } else {
+            Err(unknown())
+        };
     }
     let name = text.to_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
@@ -36,12 +40,8 @@ pub fn signal(text: &str) -> Result<i32> {
     if let Some(number) = real_time.filter(|number| (34..=HIGHEST).contains(number)) {
         return Ok(number);
     }
-    match format!("SIG{name}").parse::<Signal>() {
-        Ok(signal) => Ok(signal as i32),
-        Err(_) => bail!(
-            "unknown signal {text:?}: use a number from 1 to {HIGHEST} or a name such as TERM"
-        ),
-    }
+    let signal = format!("SIG{name}").parse::<Signal>();
+    signal.map(|signal| signal as i32).map_err(|_| unknown())
 }
 
 /// Sends a signal to the container's process, or to all processes of its cgroup.

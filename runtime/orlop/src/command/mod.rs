@@ -274,12 +274,16 @@ pub fn read(invocation: &Invocation) -> Result<Result<ArgMatches, String>, Failu
             "{} {}: {}\n\n{error}",
             invocation.name, entry.name, entry.about
         ))),
-        Err(error) => Err(unusable(entry, &error)),
+        Err(error) => Err(unusable(entry, invocation, &error)),
     }
 }
 
-fn unusable(entry: &Entry, error: &clap::Error) -> Failure {
-    Failure::usage(format!("{}: {}", entry.name, usage(error)))
+fn unusable(entry: &Entry, invocation: &Invocation, error: &clap::Error) -> Failure {
+    let (program, verb) = (&invocation.name, entry.name);
+    Failure::usage(format!(
+        "{verb}: {}; see {program} {verb} --help",
+        usage(error)
+    ))
 }
 
 /// Parses a command's line, answers `--help`, and runs the rest with errors explained.
@@ -292,7 +296,7 @@ fn with<A: Parser>(
         Ok(mut matches) => A::from_arg_matches_mut(&mut matches),
         Err(help) => return Ok(Done::output(help)),
     };
-    let args = args.map_err(|error| unusable(entry, &error))?;
+    let args = args.map_err(|error| unusable(entry, invocation, &error))?;
     act(args).map_err(|error| match error.downcast_ref::<Usage>() {
         Some(usage) => Failure::usage(format!("{}: {:?} {}", invocation.name, entry.name, usage.0)),
         None => explain(entry, invocation, &error),

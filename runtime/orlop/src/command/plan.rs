@@ -20,14 +20,20 @@ pub(super) struct Show {
     /// Id that the container would have
     #[arg(long, value_name = "ID", default_value = "plan")]
     id: String,
-    /// Directory of the bundle
-    #[arg(value_name = "BUNDLE", default_value = ".")]
+    /// Directory of the bundle, as the other commands name it
+    #[arg(long, short, value_name = "BUNDLE", default_value = ".")]
     bundle: PathBuf,
+    /// Directory of the bundle
+    #[arg(value_name = "BUNDLE", conflicts_with = "bundle")]
+    directory: Option<PathBuf>,
 }
 
 pub(super) fn plan(invocation: &Invocation) -> Result<Done, Failure> {
     with(invocation, |args: Show| {
-        let bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        let bundle = Bundle::load(
+            args.directory.as_ref().unwrap_or(&args.bundle),
+            args.config.as_deref(),
+        )?;
         let options = Options {
             no_cgroup: invocation.no_cgroup(),
             systemd: invocation.systemd(),
