@@ -196,11 +196,11 @@ fn data_of_file_systems() {
                 "/tmp",
                 "tmpfs",
                 "tmpfs",
-                &["mode=1751", "size=64k", "uid=5"],
+                &["mode=1751", "size=64k", "uid=5", "gid=6"],
             );
         },
-        "stat -c '%a %u' /tmp; df -k /tmp | tail -n 1 | awk '{print $2}'",
-        "1751 5\n64",
+        "stat -c '%a %u %g' /tmp; df -k /tmp | tail -n 1 | awk '{print $2}'",
+        "1751 5 6\n64",
     );
     check(
         |_| (),
@@ -307,6 +307,28 @@ fn propagation_of_a_mount() {
             "{option}: {text:?}"
         );
     }
+    sys::umount(&dir).must("unmount");
+}
+
+#[test]
+fn what_nobody_shares_is_shared_as_far_as_the_option_says() {
+    let env = Env::new();
+    let dir = source(&env);
+    sys::mount("tmpfs", &dir, "tmpfs", 0, "").must("mount");
+    fs::create_dir(dir.join("sub")).must("a directory");
+    sys::mount("tmpfs", dir.join("sub"), "tmpfs", 0, "").must("mount");
+    for (option, wanted) in [
+        ("private", ""),
+        ("shared", "/data"),
+        ("rshared", "/data\n/data/sub"),
+    ] {
+        let mut bundle = env.bundle();
+        bundle
+            .mount("/data", "bind", &dir, &["rbind", option])
+            .sh("grep ' /data.* shared:' /proc/self/mountinfo | cut -d' ' -f5");
+        env.run(&bundle).ok().prints(wanted);
+    }
+    sys::umount(dir.join("sub")).must("unmount");
     sys::umount(&dir).must("unmount");
 }
 

@@ -211,15 +211,19 @@ fn the_end_of_memory_is_told() {
     );
     let id = env.start(&bundle);
     let events = env.orlop(&["events", "--interval=1h", &id]).spawn();
-    // A listener that has begun is seen by its descriptor.
+    // A listener that has begun is seen by its descriptor. What $ORLOP names may have started the runtime as a child.
+    let children = format!("/proc/{0}/task/{0}/children", events.pid());
     orlop_tests::until("the listener", || {
-        let fds = fs::read_dir(format!("/proc/{}/fd", events.pid())).ok()?;
-        let mut names = fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
-        let listens = |name: std::path::PathBuf| {
-            let name = name.to_string_lossy().into_owned();
+        let child = fs::read_to_string(&children).unwrap_or_default();
+        let pids = [events.pid().to_string(), child];
+        let dirs = pids.map(|pid| fs::read_dir(format!("/proc/{}/fd", pid.trim())));
+        let mut fds = dirs.into_iter().flatten().flatten().flatten();
+        let listens = |fd: fs::DirEntry| {
+            let name = fs::read_link(fd.path()).unwrap_or_default();
+            let name = name.to_string_lossy();
             name.contains("eventfd") || name.ends_with("memory.events")
         };
-        names.any(listens).then_some(())
+        fds.any(listens).then_some(())
     });
     fs::write(bundle.rootfs().join("tmp/go"), "").must("go");
     events.expect(&format!("{{\"type\":\"oom\",\"id\":\"{id}\"}}\n"));
