@@ -1,7 +1,7 @@
 //! What a container takes along.
 
 use crate::{Place, count, counter, passes, text, writable};
-use orlop_tests::{Must, skip, soon, sys, until};
+use orlop_tests::{Must, patient, skip, soon, sys, until};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -340,8 +340,18 @@ fn a_page_server_says_when_it_is_ready() {
         ])
         .with(|command| sys::give_fd(command, writer, 7))
         .spawn();
-    let mut said = Vec::new();
-    std::io::Read::read_to_end(&mut &reader, &mut said).must("read the status");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let read = std::io::Read::read_to_end(&mut &reader, &mut said);
+        tell.send(read.map(|_| said))
+    });
+    let Ok(said) = told.recv_timeout(patient(Duration::from_secs(20))) else {
+        // The client that it waits for ends it.
+        drop(std::net::TcpStream::connect("127.0.0.1:7341"));
+        panic!("nothing comes by --status-fd\n{}", dump.wait());
+    };
+    let said = said.must("read the status");
     if said.is_empty() {
         let done = dump.wait();
         assert!(done.stderr().contains("--lazy-pages"), "{done}");
