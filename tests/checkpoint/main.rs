@@ -8,19 +8,9 @@ mod streams;
 mod systemd;
 mod told;
 
-use orlop_tests::{Bundle, Cmd, Done, Env, Must, criu_path, skip, until};
+use orlop_tests::{Bundle, Cmd, Done, Env, Must, criu_path, hierarchies, skip, until};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-
-/// One criu at a time: it mounts every controller of cgroup v1 that is mounted nowhere, and while it does, each process of the
-/// machine is in one more hierarchy, which another criu takes for an inconsistency of the container that it saves. It takes the
-/// options of the host's cgroup v2, too, for a moment, which whoever compares the host must not see. So it is a lock that other test
-/// programs of the machine meet, too: `hack/rows` runs several.
-fn alone() -> File {
-    let hierarchies = File::open("/sys/fs/cgroup").must("/sys/fs/cgroup");
-    hierarchies.lock().must("the lock");
-    hierarchies
-}
 
 /// A place for one test, with a criu that works.
 struct Place {
@@ -32,7 +22,7 @@ struct Place {
 impl Place {
     /// Returns `None`, with the reason said, where no criu works.
     fn new(case: &str) -> Option<Self> {
-        let alone = alone();
+        let alone = hierarchies();
         let env = Env::new();
         match criu_path(&env) {
             Ok(path) => Some(Self {

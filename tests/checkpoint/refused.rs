@@ -1,14 +1,14 @@
 //! What is refused, and what is left then: nothing but criu's log.
 
-use crate::{Place, alone, counter, passes};
-use orlop_tests::{Env, Must, skip, sys};
+use crate::{Place, counter, passes};
+use orlop_tests::{Env, Must, hierarchies, skip, sys};
 use std::fs;
 use std::time::Duration;
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "table")]
 fn lines_that_make_no_sense() {
-    let _alone = alone();
+    let _alone = hierarchies();
     let env = Env::new();
     let mut bundle = env.bundle();
     bundle.args(&["sleep", "1000"]);
@@ -108,7 +108,7 @@ fn containers_that_do_not_run() {
 
 #[test]
 fn a_device_of_the_host_does_not_come_back() {
-    let _alone = alone();
+    let _alone = hierarchies();
     let env = Env::new();
     let mut bundle = env.bundle();
     let devices = serde_json::json!({"eth7": {"name": "eth0"}});
@@ -124,7 +124,7 @@ fn a_device_of_the_host_does_not_come_back() {
 
 #[test]
 fn a_host_without_criu() {
-    let _alone = alone();
+    let _alone = hierarchies();
     let env = Env::new();
     let mut bundle = env.bundle();
     bundle.args(&["sleep", "1000"]);

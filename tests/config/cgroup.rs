@@ -1,6 +1,6 @@
 //! `linux.cgroupsPath` and `linux.resources`, read on the host.
 
-use orlop_tests::{Bundle, Env, Must, cgroup_of, cgroup_paths, only_v2, skip, sys};
+use orlop_tests::{Bundle, Env, Must, cgroup_of, cgroup_paths, hierarchies, only_v2, skip, sys};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -416,6 +416,7 @@ fn a_field_that_v2_passes_over_is_warned_about() {
 #[test]
 fn network() {
     let env = Env::new();
+    let _alone = hierarchies();
     let point = env.dir.join("net_cls");
     fs::create_dir(&point).must("a mount point");
     if let Err(why) = sys::mount("cgroup", &point, "cgroup", 0, "net_cls") {

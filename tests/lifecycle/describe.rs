@@ -365,7 +365,8 @@ fn as_runc_messages_and_root_are_runcs() {
             .arg(id)
             .run()
     };
-    run(&link, &env.id()).refused(1, &["runc create failed: "]);
+    let text = "runc create failed: unable to start container process: error during container init: exec: \"nosuch\": executable file not found in $PATH";
+    run(&link, &env.id()).refused(1, &[text]);
     run(&orlop_tests::orlop(), &env.id()).refused(1, &["orlop create failed: "]);
     bundle.args(&["true"]).write();
     let id = env.id();

@@ -2,7 +2,7 @@
 
 use crate::{Env, Must};
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// Returns a search path by which a criu is found that works on this kernel: PATH, or one with what `hack/criu` has put into target/criu before
@@ -24,6 +24,16 @@ pub fn criu_path(env: &Env) -> Result<String, String> {
         why = told.lines().next().unwrap_or("criu check fails").to_owned();
     }
     Err(why)
+}
+
+/// Returns what one process of the machine holds at a time: whoever mounts a controller of cgroup v1 that is mounted nowhere, or needs
+/// that nobody does. Each of criu's is both. While there is one more hierarchy each process is in one more cgroup, which criu takes
+/// for an inconsistency of the container that it saves, and a hierarchy that is about to go cannot be mounted ("Device or resource
+/// busy"). criu takes the options of the host's cgroup v2, too, for a moment, which whoever compares the host must not see.
+pub fn hierarchies() -> File {
+    let hierarchies = File::open("/sys/fs/cgroup").must("/sys/fs/cgroup");
+    hierarchies.lock().must("the lock");
+    hierarchies
 }
 
 /// The directories in `/tmp` that criu mounts on, in a mount namespace of its own: killed, it cannot remove them. Dropped, those are

@@ -20,7 +20,7 @@ pub use agent::{Agent, Heard};
 pub use bundle::{Bundle, copy_program, spec};
 pub use cgroup::{cgroup_of, cgroup_paths, freeze, hierarchy, only_v2};
 pub use command::{Cmd, Done, Running};
-pub use criu::{CriuDirectories, criu_path};
+pub use criu::{CriuDirectories, criu_path, hierarchies};
 pub use env::{Env, orlop};
 pub use pty::Pty;
 pub use socket::{ConsoleSocket, NotifySocket};
