@@ -2,8 +2,8 @@
 //! stands in for criu, since few of these options show on a machine, and some only where a criu fails without them.
 
 use crate::counter;
-use orlop_tests::{Cmd, Env, Must};
-use std::fs;
+use orlop_tests::{Cmd, Env, Must, hierarchies};
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 
 /// A value in protocol buffers' encoding.
@@ -49,10 +49,13 @@ struct Told {
     env: Env,
     id: String,
     bundle: orlop_tests::Bundle,
+    /// The host is compared, and a real criu of another test would show there.
+    _alone: File,
 }
 
 impl Told {
     fn new() -> Self {
+        let alone = hierarchies();
         let env = Env::new();
         let (dir, request) = (env.dir.join("bin"), env.dir.join("request"));
         fs::create_dir(&dir).must("a directory");
@@ -67,7 +70,12 @@ impl Told {
         fs::set_permissions(dir.join("criu"), fs::Permissions::from_mode(0o755)).must("its mode");
         let bundle = counter(&env);
         let id = env.start(&bundle);
-        Self { env, id, bundle }
+        Self {
+            env,
+            id,
+            bundle,
+            _alone: alone,
+        }
     }
 
     /// Returns the options of the request that a command sends before it hears no answer.
