@@ -3,7 +3,7 @@
 //! `killpoint --list CMD…` runs CMD and prints a line `P:K NAME` for each system call: P is the process in order of birth, 0
 //! being CMD itself, and K counts the calls of that process, from CMD's first one. CMD's own stdout goes to stderr.
 //! `killpoint --at P:K CMD…` kills exactly that process as it enters that call; the rest runs on untraced. Its exit code is
-//! CMD's, or 128 plus the signal that ended it; 99 when the point was not reached.
+//! CMD's, or 128 plus the signal that ended it; 99 when the point was not reached, and then stderr says how CMD ended.
 //! `--own` before either lets a process go as it becomes another program: its calls do not count, and it may trace others.
 
 #![expect(
@@ -88,9 +88,9 @@ fn trace(command: &[OsString], point: Option<(usize, u64)>, own: bool) -> std::i
     drop(release);
     while let Some((pid, event)) = sys::wait_traced()? {
         if let Event::Ended(code) = event {
-            trace.processes.remove(&pid);
+            let calls = trace.processes.remove(&pid).map_or(0, |(_, calls)| calls);
             if pid == root {
-                return Ok(trace.end(code));
+                return Ok(trace.end(code, calls));
             }
             continue;
         }
@@ -172,11 +172,12 @@ impl Trace {
     }
 
     /// The command has ended; what still runs is released by the end of this process, its tracer.
-    fn end(&self, code: i32) -> u8 {
+    fn end(&self, code: i32, calls: u64) -> u8 {
         for pid in &self.early {
             self.go(*pid, 0);
         }
         if self.point.is_some() && !self.killed {
+            eprintln!("killpoint: not reached: the command ended with {code} after {calls} calls");
             return NOT_REACHED;
         }
         u8::try_from(if code < 0 { 128 - code } else { code }).unwrap_or(u8::MAX)

@@ -21,9 +21,9 @@ const FILES: [&str; 8] = [
     "criu.json",
 ];
 
-/// Kills at one point; returns whether the command came to it, and what is wrong afterwards. `turn` says which of several things is
-/// done then.
-pub(crate) fn attempt(scene: &Scene, point: &str, turn: usize) -> (bool, Vec<String>) {
+/// Kills at one point; returns what the command said if it did not come to it, and what is wrong afterwards. `turn` says which of
+/// several things is done then.
+pub(crate) fn attempt(scene: &Scene, point: &str, turn: usize) -> (Option<String>, Vec<String>) {
     let (env, case) = (&scene.env, scene.case);
     let id = env.id();
     let clean = env.world();
@@ -75,7 +75,8 @@ pub(crate) fn attempt(scene: &Scene, point: &str, turn: usize) -> (bool, Vec<Str
     if !wrong.is_empty() {
         wrong.push(told("the killed command", &done));
     }
-    (done.rc != NOT_REACHED, wrong)
+    let missed = (done.rc == NOT_REACHED).then(|| told(point, &done));
+    (missed, wrong)
 }
 
 /// Runs a command that has to succeed.
