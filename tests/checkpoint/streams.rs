@@ -108,3 +108,65 @@ fn pipes_are_the_new_callers() {
     });
     env.reaches(&id, "stopped");
 }
+
+#[test]
+fn a_stream_that_is_put_aside_is_still_the_callers() {
+    let Some(place) = Place::new("a_stream_that_is_put_aside_is_still_the_callers") else {
+        return;
+    };
+    let env = &place.env;
+    // As a shell does for each command with a redirection.
+    let counts =
+        "exec 5>&1 >/tmp/inside; i=0; while :; do i=$((i+1)); echo $i >&5; sleep 0.05; done";
+    let mut bundle = writable(env);
+    bundle.sh(counts);
+    bundle.write();
+    let number = |lines: &str| {
+        lines
+            .lines()
+            .last()
+            .and_then(|line| line.parse::<u64>().ok())
+    };
+
+    // A file.
+    let dir = bundle.dir.display().to_string();
+    let id = env.id();
+    let run = || env.orlop(&["run", "--detach", "--bundle", &dir, &id]);
+    let first = run().run().ok();
+    until("a number", || number(&first.stdout()));
+    place.checkpoint(&id, &[]).ok();
+    env.orlop(&["delete", &id]).run().ok();
+    let saved = number(&first.stdout()).must("a number");
+    let second = place.restoring(&bundle, &id, &[]).run().ok();
+    until("a higher number in the new file", || {
+        number(&second.stdout()).filter(|number| *number > saved)
+    });
+    env.orlop(&["delete", "--force", &id]).run().ok();
+
+    // A pipe.
+    let (output, input) = std::io::pipe().must("pipe");
+    let to_pipe = run().with(|command| sys::give_fd(command, input, 1));
+    to_pipe.run().ok();
+    let mut lines = BufReader::new(output).lines();
+    lines.next().must("a line").must("a line");
+    place.checkpoint(&id, &[]).ok();
+    env.orlop(&["delete", &id]).run().ok();
+    let saved: u64 = lines
+        .map(|line| line.must("a line").parse().must("a number"))
+        .last()
+        .must("a line");
+    let (output, input) = std::io::pipe().must("pipe");
+    let restore = place.restoring(&bundle, &id, &[]);
+    restore
+        .with(|command| sys::give_fd(command, input, 1))
+        .run()
+        .ok();
+    let mut lines = BufReader::new(output).lines();
+    let next: u64 = lines
+        .next()
+        .must("a line")
+        .must("a line")
+        .parse()
+        .must("a number");
+    assert!(next > saved, "{next} after {saved}");
+}

@@ -13,26 +13,53 @@ use super::mounts;
 
 const NAME: &str = "descriptors.json";
 
-/// Describes the standard streams of a process.
-pub(super) fn of_process(pid: i32) -> Result<Vec<String>> {
+/// Describes our own standard streams, which a container gets: for its record.
+pub(crate) fn own() -> Vec<String> {
+    let nowhere = |_| false;
+    (0..3)
+        .map(|number| describe("self", number, nowhere))
+        .collect()
+}
+
+/// Describes the standard streams of a container: those that it began with, and where these are its own or not known, those of its
+/// process now. A shell that writes a line to a file has another standard output meanwhile, and the first one elsewhere.
+pub(super) fn of_container(pid: i32, began: &[String]) -> Result<Vec<String>> {
     let table = mounts::table(&format!("/proc/{pid}/mountinfo"))?;
-    let describe = |stream: i32| {
-        let path = format!("/proc/{pid}/fd/{stream}");
-        let Ok(link) = std::fs::read_link(&path) else {
-            return String::new();
-        };
-        let link = link.to_string_lossy().into_owned();
-        let mount = fs::open_path(path.as_str()).and_then(fs::mount_id).ok();
-        let outside = mount
-            .filter(|_| link.starts_with('/'))
-            .filter(|id| !table.iter().any(|entry| entry.id == *id));
-        let stat = fs::fstatat(fs::AT_FDCWD, path.as_str(), fs::AtFlags::empty());
-        match (outside, stat) {
-            (Some(mount), Ok(stat)) => format!("file[{mount:x}:{:x}]", stat.st_ino),
-            _ => link,
-        }
+    let inside = |id: u64| table.iter().any(|entry| entry.id == id);
+    let stream = |number: usize| {
+        let began = began.get(number).filter(|stream| is_of_a_caller(stream));
+        let began = began.filter(|stream| !mount_of(stream).is_some_and(inside));
+        let now = || describe(&pid.to_string(), number, inside);
+        began.cloned().unwrap_or_else(now)
     };
-    Ok((0..3).map(describe).collect())
+    Ok((0..3).map(stream).collect())
+}
+
+fn mount_of(stream: &str) -> Option<u64> {
+    let (mount, _) = stream.strip_prefix("file[")?.split_once(':')?;
+    u64::from_str_radix(mount, 16).ok()
+}
+
+/// Tells whether a stream can be given by whoever restores, which others cannot.
+pub(super) fn is_of_a_caller(stream: &str) -> bool {
+    stream.starts_with("pipe:") || stream.starts_with("file[")
+}
+
+fn describe(process: &str, number: usize, inside: impl Fn(u64) -> bool) -> String {
+    let path = format!("/proc/{process}/fd/{number}");
+    let Ok(link) = std::fs::read_link(&path) else {
+        return String::new();
+    };
+    let link = link.to_string_lossy().into_owned();
+    if !link.starts_with('/') {
+        return link;
+    }
+    let mount = fs::open_path(path.as_str()).and_then(fs::mount_id).ok();
+    let stat = fs::fstatat(fs::AT_FDCWD, path.as_str(), fs::AtFlags::empty());
+    match (mount.filter(|id| !inside(*id)), stat) {
+        (Some(mount), Ok(stat)) => format!("file[{mount:x}:{:x}]", stat.st_ino),
+        _ => link,
+    }
 }
 
 pub(super) fn write(images: &Path, streams: &[String]) -> Result<()> {

@@ -19,6 +19,8 @@ use crate::plan::Plan;
 pub(crate) struct Subject<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) pid: i32,
+    /// The standard streams that it began with, as its record has them.
+    pub(crate) streams: &'a [String],
     pub(crate) freezer: Option<&'a Path>,
     /// Where it is written down that criu works on it.
     pub(crate) mark: Mark<'a>,
@@ -117,7 +119,7 @@ fn name_what_is_outside(opts: &mut Message, subject: &Subject<'_>, place: &Place
     for external in mounts::of_process(subject.plan, subject.pid, &root)? {
         opts.text(field::EXTERNAL, &external);
     }
-    let streams = descriptors::of_process(subject.pid)?;
+    let streams = descriptors::of_container(subject.pid, subject.streams)?;
     for external in streams.iter().filter(|stream| stream.starts_with("file[")) {
         opts.text(field::EXTERNAL, external);
     }

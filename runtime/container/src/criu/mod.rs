@@ -18,6 +18,7 @@ mod rpc;
 
 use std::path::PathBuf;
 
+pub(crate) use descriptors::own as own_streams;
 pub(crate) use dump::{Subject, dump};
 pub(crate) use mark::{GRACE, Mark, relieve};
 pub(crate) use mounts::refuse;

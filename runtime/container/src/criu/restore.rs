@@ -139,7 +139,7 @@ fn inherit<'a>(
         opts.message(field::INHERIT_FD, fd.text(1, key).number(2, number));
     };
     for (key, number) in descriptors::read(&image.place.images)?.iter().zip(0..) {
-        if key.starts_with("pipe:") || key.starts_with("file[") {
+        if descriptors::is_of_a_caller(key) {
             inherit(key, number);
         }
     }

@@ -61,6 +61,9 @@ pub struct Record {
     /// Whether criu has made it: a restore that was killed may have left criu's own processes in the cgroup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restored: bool,
+    /// Its standard streams as it began with them, as `descriptors.json` of a checkpoint has them; none with a terminal of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<String>,
 }
 
 /// Writes maps by name and sets of capabilities by theirs, so that the same container has the same record.
@@ -207,10 +210,10 @@ impl Record {
         created: String,
     ) -> Self {
         let common = Common::of(spec);
-        let seccomp = plan
-            .process
-            .as_ref()
-            .and_then(|process| process.seccomp.as_ref());
+        let program = plan.process.as_ref();
+        let seccomp = program.and_then(|program| program.seccomp.as_ref());
+        let terminal = program.is_some_and(|program| program.terminal.is_some());
+        let streams = (!terminal).then(crate::criu::own_streams);
         Self {
             orlop: FORMAT,
             id: plan.id.clone(),
@@ -243,6 +246,7 @@ impl Record {
                 .and_then(|linux| linux.resources().clone()),
             resctrl: None,
             restored: false,
+            streams: streams.unwrap_or_default(),
         }
     }
 

@@ -120,6 +120,7 @@ fn save(
     let subject = Subject {
         plan: &plan,
         pid: record.process.pid,
+        streams: &record.streams,
         freezer: cgroup.and_then(cgroup::Cgroup::freezer_path),
         mark: Mark::new(&state, cgroup),
     };
