@@ -1,7 +1,7 @@
 //! Annotations that ask the runtime for something: crun's.
 
 use crate::user_namespace;
-use orlop_tests::{Bundle, ConsoleSocket, Env, Must, cgroup_of, only_v2, orlop, skip, sys};
+use orlop_tests::{Bundle, ConsoleSocket, Env, Must, cgroup_of, hidden, only_v2, orlop, skip, sys};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::fd::AsFd;
@@ -179,6 +179,9 @@ fn a_file_for_hooks_that_is_gone_is_a_warning_when_the_container_is() {
 
 #[test]
 fn a_receiver_gets_the_containers_pidfd() {
+    if hidden("run.oci.pidfd_receiver", "pidfd_open") {
+        return;
+    }
     let env = Env::new();
     let socket = ConsoleSocket::listen(env.dir.join("receiver"));
     let mut bundle = env.bundle();

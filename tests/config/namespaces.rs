@@ -74,6 +74,7 @@ fn joined_by_path() {
         if kind == "uts" {
             bundle.remove("/hostname");
         }
+        // What there is to be seen is in the bundle's root, which that of a container is not: see below.
         if kind == "mount" {
             continue;
         }
@@ -91,6 +92,26 @@ fn joined_by_path() {
         }
         env.orlop(&["delete", "--force", &id]).run().ok();
     }
+}
+
+#[test]
+fn a_mount_namespace_is_joined_by_path() {
+    let env = Env::new();
+    let mut holder = env.cmd("unshare").args(["-m", "sleep", "1000"]).spawn();
+    let pid = holder.pid().to_string();
+    orlop_tests::until("a mount namespace", || {
+        (of(&pid, "mnt") != of("thread-self", "mnt")).then_some(())
+    });
+    let wanted = of(&pid, "mnt");
+    let mut bundle = env.bundle();
+    bundle
+        .namespace("mount", Some(&format!("/proc/{pid}/ns/mnt")))
+        .args(&["sleep", "1000"]);
+    let id = env.start(&bundle);
+    assert_eq!(of(&env.pid(&id).to_string(), "mnt"), wanted);
+    env.orlop(&["delete", "--force", &id]).run().ok();
+    holder.child.kill().must("kill the holder");
+    holder.wait();
 }
 
 #[test]

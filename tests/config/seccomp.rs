@@ -180,18 +180,19 @@ fn arguments() {
 #[test]
 fn kill() {
     let env = Env::new();
-    let mut bundle = env.bundle();
-    allow_but(json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}]))(
-        &mut bundle,
-    );
-    bundle.sh("(mkdir /tmp/x); echo $?");
-    let done = env.run(&bundle).ok();
-    assert!(
-        done.stdout()
-            .trim()
-            .ends_with(&(128 + libc::SIGSYS).to_string()),
-        "{done}"
-    );
+    for action in [
+        "SCMP_ACT_KILL",
+        "SCMP_ACT_KILL_THREAD",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_TRAP",
+    ] {
+        let mut bundle = env.bundle();
+        allow_but(json!([{"names": ["mkdir", "mkdirat"], "action": action}]))(&mut bundle);
+        bundle.sh("(mkdir /tmp/x); echo $?");
+        let done = env.run(&bundle).ok();
+        let killed = (128 + libc::SIGSYS).to_string();
+        assert!(done.stdout().trim().ends_with(&killed), "{action}\n{done}");
+    }
 }
 
 #[test]

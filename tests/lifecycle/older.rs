@@ -1,6 +1,6 @@
 //! Kernels without newer system calls, and filters of container engines that hide them.
 
-use orlop_tests::{Cmd, Env, orlop};
+use orlop_tests::{Cmd, Env, hidden, orlop};
 use serde_json::json;
 
 /// The runtime behind a filter that answers an error to these calls.
@@ -65,6 +65,10 @@ fn each_family_may_be_missing_by_itself() {
 
 #[test]
 fn the_plan_says_what_is_missing_and_what_it_means() {
+    // Nothing is missing to begin with.
+    if hidden("plan", "every newer call") {
+        return;
+    }
     let env = Env::new();
     let mut bundle = env.bundle();
     let source = env.dir.display().to_string();

@@ -1,6 +1,6 @@
 //! `update`: new limits for a container that runs, read on the host.
 
-use orlop_tests::{Env, Must, cgroup_of, skip, until};
+use orlop_tests::{Env, Must, cgroup_of, only_v2, skip, until};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -332,6 +332,31 @@ fn a_refused_update_changes_nothing() {
     ] {
         case.update(&args).refused(1, &[part]);
     }
+}
+
+/// Without being asked, the kernel takes back what it can, a cache as here, and kills for the rest.
+#[test]
+fn a_limit_below_what_is_in_use_is_refused_where_that_is_asked() {
+    if !only_v2() {
+        return skip(
+            "checkBeforeUpdate",
+            "cgroup v1 refuses what it cannot take back",
+        );
+    }
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/root/readonly", json!(false))
+        .set("/linux/resources/memory", json!({"limit": 134_217_728}))
+        .sh("dd if=/dev/zero of=/tmp/cached bs=1M count=40 conv=fsync 2>/dev/null; echo > /tmp/done; exec sleep 1000");
+    let id = env.start(&bundle);
+    let done = bundle.rootfs().join("tmp/done");
+    until("the file", || done.exists().then_some(()));
+    let case = Case { env, id };
+    let limit = json!({"memory": {"limit": 16_777_216, "checkBeforeUpdate": true}});
+    case.update_from_stdin(&limit)
+        .refused(1, &["linux.resources.memory.limit", "in use"]);
+    assert_eq!(case.limit(), "134217728");
 }
 
 #[test]
