@@ -140,6 +140,37 @@ fn a_criu_that_hangs_holds_up_no_delete_and_no_kill() {
 }
 
 #[test]
+fn a_criu_that_hangs_on_what_is_dead_holds_up_no_delete_and_no_kill() {
+    let Some(place) =
+        Place::new("a_criu_that_hangs_on_what_is_dead_holds_up_no_delete_and_no_kill")
+    else {
+        return;
+    };
+    let env = &place.env;
+    let mut bundle = env.bundle();
+    bundle.args(&["sleep", "1000"]);
+    for deletes in [true, false] {
+        let id = env.start(&bundle);
+        let log = place.images().join("dump.log");
+        let (command, criu) = hold(place.checkpointing(&id), &log, DUMPING[1]);
+        // A process without others ends, though criu traces it.
+        if deletes {
+            sys::kill(env.pid(&id), libc::SIGKILL).must("kill the container's process");
+            env.reaches(&id, "stopped");
+        } else {
+            env.orlop(&["kill", &id, "KILL"]).run().ok();
+            assert!(!lives(criu), "criu is still there");
+        }
+        let begin = Instant::now();
+        env.orlop(&["delete", "--force", &id]).run().ok();
+        let took = begin.elapsed();
+        assert!(took < patient(Duration::from_secs(5)), "{took:?}");
+        assert!(!lives(criu), "criu is still there");
+        command.wait().refused(1, &["criu"]);
+    }
+}
+
+#[test]
 fn the_next_checkpoint_does_not_wait_for_ever() {
     let Some(place) = Place::new("the_next_checkpoint_does_not_wait_for_ever") else {
         return;

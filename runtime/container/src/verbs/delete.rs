@@ -24,6 +24,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, force: bool) -> Result<Vec<Str
         // Before the lock: whoever holds it may wait for this very process.
         thaw(&record)?;
         end(root, id, &record)?;
+        criu::relieve(&root.container_dir(id), record.cgroup.as_ref(), criu::GRACE)?;
     }
     // Two at once would take away each other's, or what a third makes anew under the id.
     let _lock = root.lock(id)?;

@@ -72,11 +72,13 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, all: bool) -> Resul
             .map_or(Ok(()), cgroup::Cgroup::thaw)
             .context("thaw")?;
     }
-    if signal == Signal::SIGKILL as i32
-        && root.container_dir(id).join(CRIU).exists()
-        && let Ok(init) = open(&record.process)
-    {
-        release(root, id, &record, &init)?;
+    let dir = root.container_dir(id);
+    if signal == Signal::SIGKILL as i32 && dir.join(CRIU).exists() {
+        if let Ok(init) = open(&record.process) {
+            release(root, id, &record, &init)?;
+        }
+        // A process that it traced alone has ended without it.
+        criu::relieve(&dir, record.cgroup.as_ref(), criu::GRACE)?;
     }
     Ok(())
 }
