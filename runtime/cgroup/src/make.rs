@@ -83,7 +83,12 @@ impl Cgroup {
         let parents = self.parents.clone();
         self.set(plan, &parents, |write| {
             !is_device_rule(write) && !needed_to_enter(write)
-        })?;
+        })
+    }
+
+    /// Lends the cgroup of version 2 to the user that the plan names. Not before the container's first process is in it: where its clone
+    /// could not put it there, it opens a file that it may open as long as that is ours.
+    pub fn lend(&mut self, plan: &Plan) -> Result<(), Error> {
         if let Some(owner) = plan.owner {
             self.warnings
                 .extend(delegation::lend(&self.homes(), owner)?);

@@ -237,7 +237,7 @@ fn processes_begin_in_a_delegated_cgroup() {
     plan.delegate("/a/b", "at").expect("v2 alone");
     plan.owner = Some(4711);
     let mut made = make(&plan).expect("free");
-    made.limit(&plan).expect("no limits");
+    made.lend(&plan).expect("a new owner");
     let (own, home) = (made.dirs[0].path.clone(), made.dirs[0].path.join("a/b"));
 
     let owner = |path: &std::path::Path| {

@@ -17,7 +17,7 @@ pub(crate) struct CgroupGuard {
     pub(super) cgroup: Option<Cgroup>,
     /// The unit that systemd is asked for, until it is there.
     unit: Option<(UnitStart, cgroup::UnitPlan)>,
-    devices: bool,
+    complete: bool,
     keep: bool,
 }
 
@@ -27,7 +27,7 @@ impl CgroupGuard {
         let mut guard = Self {
             cgroup: None,
             unit: None,
-            devices: false,
+            complete: false,
             keep: false,
         };
         match plan.cgroup.as_ref().map(|plan| (plan, &plan.unit)) {
@@ -103,11 +103,13 @@ impl CgroupGuard {
         Ok(())
     }
 
-    /// Sets the device rules, once; not before the child has made its nodes, which they may forbid.
-    pub(crate) fn restrict_devices(&mut self, plan: &Plan) -> Result<()> {
-        if let (Some(cgroup), Some(plan), false) = (&mut self.cgroup, &plan.cgroup, self.devices) {
+    /// Sets the device rules and lends the cgroup, once; not before the child has made its nodes, which the rules may forbid, and has
+    /// joined, which somebody else's cgroup may not let it.
+    pub(crate) fn complete(&mut self, plan: &Plan) -> Result<()> {
+        if let (Some(cgroup), Some(plan), false) = (&mut self.cgroup, &plan.cgroup, self.complete) {
             cgroup.restrict_devices(plan)?;
-            self.devices = true;
+            cgroup.lend(plan)?;
+            self.complete = true;
         }
         Ok(())
     }

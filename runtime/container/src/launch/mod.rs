@@ -386,7 +386,7 @@ fn accompany(
         request.timing.parent(Phase::Wait);
         match heard {
             Some(ToParent::Mounted) => {
-                cgroup.restrict_devices(plan)?;
+                cgroup.complete(plan)?;
                 let state = crate::state::OciState {
                     pid: child.pid.as_raw(),
                     ..state_of(request.plan)
@@ -424,7 +424,7 @@ fn accompany(
                 listener::introduce(listener.take(), filter, &descriptor, child.pid, &state)?;
             }
             Some(ToParent::Ready) => {
-                cgroup.restrict_devices(plan)?;
+                cgroup.complete(plan)?;
                 request.timing.parent(Phase::Devices);
                 if let Some(process) = &plan.process {
                     scheduling::set(process, child.pid).context("config.json")?;

@@ -201,7 +201,7 @@ impl Coming<'_> {
         });
         // Not before: criu's own helpers and the nodes that it makes are not the container's.
         self.cgroup.limit(plan)?;
-        self.cgroup.restrict_devices(plan)?;
+        self.cgroup.complete(plan)?;
         criu::repair(plan, pid)?;
         let identity = Identity::of(pid).context("the container's process is gone")?;
         let created = humantime::format_rfc3339_nanos(SystemTime::now()).to_string();
