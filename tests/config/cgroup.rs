@@ -3,7 +3,6 @@
 use orlop_tests::{Bundle, Env, Must, cgroup_of, cgroup_paths, hierarchies, only_v2, skip, sys};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
 
 /// Starts a container with these resources and demands what a file holds: `v1` is the file and the value on cgroup v1, `v2` on v2.
 #[track_caller]
@@ -256,10 +255,10 @@ fn block_devices() {
 #[test]
 fn weights_of_block_devices() {
     let weight = json!({"blockIO": {"weight": 321}});
+    // Which of two files there is, only a container's own cgroup tells.
+    let env = Env::new();
+    let mut bundle = env.bundle();
     if only_v2() {
-        // Which of the two there is, only a container's own cgroup tells.
-        let env = Env::new();
-        let mut bundle = env.bundle();
         bundle.set("/linux/resources/blockIO", weight["blockIO"].clone());
         let id = env.create(bundle.args(&["true"]));
         let dir = cgroup_of(env.pid(&id), "").must("cgroup v2");
@@ -268,9 +267,11 @@ fn weights_of_block_devices() {
         assert!(found || read("io.weight").contains("default 3142"));
         return;
     }
+    let id = env.create(bundle.args(&["true"]));
+    let dir = cgroup_of(env.pid(&id), "blkio").unwrap_or_default();
     let file = ["blkio.weight", "blkio.bfq.weight"]
         .into_iter()
-        .find(|file| PathBuf::from("/sys/fs/cgroup/blkio").join(file).exists());
+        .find(|file| dir.join(file).exists());
     match file {
         Some(file) => check(weight, "blkio", (file, "321"), NONE),
         None => skip(
