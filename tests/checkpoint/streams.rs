@@ -1,7 +1,7 @@
 //! Standard streams and terminals.
 
 use crate::{Place, text, writable};
-use orlop_tests::{ConsoleSocket, Must, sys, until};
+use orlop_tests::{Bundle, ConsoleSocket, Env, Must, sys, until};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -109,26 +109,27 @@ fn pipes_are_the_new_callers() {
     env.reaches(&id, "stopped");
 }
 
+/// A container that counts into the standard output which it has put aside, as a shell does for each command with a redirection.
+fn counts_aside(env: &Env) -> Bundle {
+    let mut bundle = writable(env);
+    bundle.sh("exec 5>&1 >/tmp/inside; i=0; while :; do i=$((i+1)); echo $i >&5; sleep 0.05; done");
+    bundle.write();
+    bundle
+}
+
 #[test]
 fn a_stream_that_is_put_aside_is_still_the_callers() {
     let Some(place) = Place::new("a_stream_that_is_put_aside_is_still_the_callers") else {
         return;
     };
     let env = &place.env;
-    // As a shell does for each command with a redirection.
-    let counts =
-        "exec 5>&1 >/tmp/inside; i=0; while :; do i=$((i+1)); echo $i >&5; sleep 0.05; done";
-    let mut bundle = writable(env);
-    bundle.sh(counts);
-    bundle.write();
+    let bundle = counts_aside(env);
     let number = |lines: &str| {
         lines
             .lines()
             .last()
             .and_then(|line| line.parse::<u64>().ok())
     };
-
-    // A file.
     let dir = bundle.dir.display().to_string();
     let id = env.id();
     let run = || env.orlop(&["run", "--detach", "--bundle", &dir, &id]);
@@ -142,10 +143,20 @@ fn a_stream_that_is_put_aside_is_still_the_callers() {
         number(&second.stdout()).filter(|number| *number > saved)
     });
     env.orlop(&["delete", "--force", &id]).run().ok();
+}
 
-    // A pipe.
+#[test]
+fn a_pipe_that_is_put_aside_is_still_the_callers() {
+    let Some(place) = Place::new("a_pipe_that_is_put_aside_is_still_the_callers") else {
+        return;
+    };
+    let env = &place.env;
+    let bundle = counts_aside(env);
+    let dir = bundle.dir.display().to_string();
+    let id = env.id();
+    let run = env.orlop(&["run", "--detach", "--bundle", &dir, &id]);
     let (output, input) = std::io::pipe().must("pipe");
-    let to_pipe = run().with(|command| sys::give_fd(command, input, 1));
+    let to_pipe = run.with(|command| sys::give_fd(command, input, 1));
     to_pipe.run().ok();
     let mut lines = BufReader::new(output).lines();
     lines.next().must("a line").must("a line");
