@@ -22,6 +22,8 @@ from checking import PATIENCE, Failure, Skip, clip, command, read, transcript, w
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 INSIDE = "ORLOP_LANE_SCRATCH"
+# So many failed checks are run once more, alone, as hack/again has it for tests; where more fail, something is broken.
+MOST_AGAIN = 3
 # An address of "this machine" that is not loopback: what a neighbour on the network would use.
 HOST_ADDRESS = "198.51.100.1"
 
@@ -188,7 +190,7 @@ class Run:
         self.name = engine_type.name
         self.options, self.checks = options, checks
         self.engine = engine_type(options)
-        self.results = []
+        self.results, self.failed = [], []
         self.printing = threading.Lock()
 
     def run(self):
@@ -197,15 +199,16 @@ class Run:
         try:
             self.engine.start()
         except Exception as error:
-            self.report_failure("start", error, 0, transcript.said)
+            self.report("failed", *self.failure("start", error, 0, transcript.said))
             self.end()
         print(f"{self.name}: {self.engine.version_line()}, ready in {time.monotonic() - begin:.1f} s", flush=True)
         idle = inspection.Inspection(self.engine)
         with ThreadPoolExecutor(self.options.jobs) as pool:
-            list(pool.map(self.one, [check for check in self.checks if not check[2]]))
+            list(pool.map(self.first, [check for check in self.checks if not check[2]]))
         for check in self.checks:
             if check[2]:
-                self.one(check)
+                self.first(check)
+        self.again()
         self.one(("nothing_left", lambda engine: self.remove_and_compare(idle), True))
         self.one(("daemons_stop", lambda engine: self.stop_and_compare(), True))
         self.end()
@@ -220,8 +223,23 @@ class Run:
         self.engine.stop()
         self.before.compare()
 
-    def one(self, check):
+    def first(self, check):
+        self.one(check, lambda *lines: self.failed.append((check, lines)))
+
+    def again(self):
+        for check, lines in self.failed:
+            if len(self.failed) > MOST_AGAIN:
+                self.report("failed", *lines)
+                continue
+            print("\n".join(["again, alone: " + lines[0], *lines[1:]]), flush=True)
+            self.one(check)
+            if self.results[-1][0] == "passed":
+                print(f"unsteady {check[0]}: it failed among others and passed alone", flush=True)
+
+    def one(self, check, failed=None):
+        """Runs a check and reports; what failed goes to `failed`, if that is given."""
         name, function, _ = check
+        failed = failed or (lambda *lines: self.report("failed", *lines))
         transcript.said = []
         since, begin = time.time(), time.monotonic()
         try:
@@ -232,18 +250,19 @@ class Run:
         except Skip as reason:
             self.report("skipped", f"skip {name}: {reason}")
         except Exception as error:
-            self.report_failure(name, error, since, transcript.said)
+            failed(*self.failure(name, error, since, transcript.said))
         try:
             self.engine.remove()
         except Exception as error:
-            self.report_failure(f"{name} (removal)", error, since, transcript.said)
+            self.report("failed", *self.failure(f"{name} (removal)", error, since, transcript.said))
 
     def report(self, result, *lines):
         with self.printing:
             self.results.append((result, lines[0]))
             print("\n".join(lines), flush=True)
 
-    def report_failure(self, name, error, since, said):
+    def failure(self, name, error, since, said):
+        """Returns what is to be said of a failed check, its name and reason in the first line."""
         lines = [f"FAIL {name}: {error}"]
         if not isinstance(error, Failure):
             lines += traceback.format_exc().splitlines()
@@ -251,7 +270,7 @@ class Run:
         for path, text in self.engine.logs(since):
             if text.strip():
                 lines += [f"    -- {path}", *(f"    {line[:600]}" for line in clip(text, 6000).splitlines())]
-        self.report("failed", *lines)
+        return lines
 
     def end(self):
         """Leaves the machine as it was found, whatever happened; the mounts go with their namespace."""
