@@ -66,11 +66,12 @@ fn limits_hold() {
             .orlop(&["exec", &id, "sh", "-c", "head -c 64m /dev/zero | tail"])
             .run();
         assert!(eats.rc != 0, "{eats}");
-        assert!(
-            read("memory.events").contains("oom_kill 1"),
-            "{way:?}: {}",
-            read("memory.events")
-        );
+        // One process or more: the kernel chooses again while the first is still on its way out.
+        let events = read("memory.events");
+        let killed = events
+            .lines()
+            .any(|line| line.starts_with("oom_kill ") && line != "oom_kill 0");
+        assert!(killed, "{way:?}: {events}");
         let forks = user
             .orlop(&[
                 "exec",
