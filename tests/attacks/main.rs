@@ -9,6 +9,7 @@ mod mounts;
 mod neighbour;
 mod paths;
 mod procfs;
+mod records;
 mod working_directory;
 
 use orlop_tests::{Bundle, Done, Env, Must};

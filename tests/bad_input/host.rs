@@ -99,6 +99,8 @@ fn root_at(t: &mut Try<'_>, path: &str) {
 fn root_on_tmpfs(t: &mut Try<'_>, data: &str, flags: u64) -> String {
     let dir = t.env.dir.join("special-root");
     fs::create_dir_all(&dir).must("a directory");
+    let data = format!("mode=0700,{data}");
+    let data = data.trim_end_matches(',');
     sys::mount("tmpfs", &dir, "tmpfs", flags, data).must("mount tmpfs");
     let path = dir.to_str().must("a path").to_owned();
     root_at(t, &path);

@@ -89,7 +89,7 @@ impl Work {
 /// processes that it holds: they run on as they were, but for one that is just doing something on its behalf, which may die of that.
 pub(crate) fn relieve(dir: &Path, cgroup: Option<&Cgroup>, grace: Duration) -> Result<()> {
     let file = dir.join(CRIU);
-    let Ok(bytes) = std::fs::read(&file) else {
+    let Some(bytes) = state::read(dir, CRIU)? else {
         return Ok(());
     };
     if let Ok(work) = serde_json::from_slice::<Work>(&bytes) {

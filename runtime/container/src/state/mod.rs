@@ -21,10 +21,10 @@ mod record;
 mod reservation;
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sys::Errno;
 use sys::fs::{self, Mode, OFlag};
 
 pub(crate) use process::awaits_program;
@@ -52,22 +52,70 @@ pub(crate) fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     reservation::write(&open_dir(dir)?, dir, name, bytes)
 }
 
+/// Opens a container's directory.
 fn open_dir(dir: &Path) -> Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    fs::open(dir, flags, Mode::empty()).with_context(|| format!("open {}", dir.display()))
+    let gone = || anyhow::anyhow!("open {}: {}", dir.display(), sys::reason(Errno::ENOENT));
+    find_dir(dir)?.ok_or_else(gone)
 }
 
-/// Refuses a state root that belongs to somebody else: whoever writes its records says which hooks run, and as whom.
-fn refuse_foreign(dir: &Path) -> Result<()> {
+/// Opens a container's directory, if it is there; one that somebody else could have made or filled is refused.
+fn find_dir(dir: &Path) -> Result<Option<OwnedFd>> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let fd = match fs::open(dir, flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        other => other.with_context(|| format!("open {}", dir.display()))?,
+    };
+    refuse_foreign(&fd, "").with_context(|| dir.display().to_string())?;
+    Ok(Some(fd))
+}
+
+/// Opens the state root, if it is there, and refuses one in which others could put a record in place.
+fn open_root(dir: &Path) -> Result<Option<OwnedFd>> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    // Whoever needs it says what is wrong with one that cannot be opened.
+    let Ok(fd) = fs::open(dir, flags, Mode::empty()) else {
+        return Ok(None);
+    };
+    refuse_foreign(&fd, "; name one of your own by --root")
+        .with_context(|| format!("state root {}", dir.display()))?;
+    Ok(Some(fd))
+}
+
+/// Refuses what belongs to somebody else, or to which somebody else may write: whoever writes records says which hooks run, and as whom.
+fn refuse_foreign(fd: &OwnedFd, hint: &str) -> Result<()> {
     let own = sys::process::geteuid().as_raw();
-    match std::fs::metadata(dir) {
-        Ok(found) if found.uid() != own => bail!(
-            "state root {}: belongs to user {}, and we are user {own}; name one of your own by --root",
-            dir.display(),
-            found.uid()
-        ),
-        _ => Ok(()),
+    let found = fs::fstat(fd).context("look at it")?;
+    if found.st_uid != own {
+        let other = found.st_uid;
+        bail!("belongs to user {other}, and we are user {own}{hint}");
     }
+    if found.st_mode & 0o022 != 0 {
+        let mode = found.st_mode & 0o7777;
+        bail!(
+            "others may write to it, its mode is {mode:o}{hint}, or see what is in it and chmod go-w"
+        );
+    }
+    Ok(())
+}
+
+/// Reads a file of a container's directory, if it is there.
+pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    find_dir(dir)?.map_or(Ok(None), |fd| read_at(&fd, dir, name))
+}
+
+fn read_at(fd: &OwnedFd, dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let file = || dir.join(name).display().to_string();
+    // Not waiting: what is no file of ours may be a fifo of somebody's.
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let fd = match fs::openat(fd, name, flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        other => other.map_err(|errno| anyhow::anyhow!("{}: {}", file(), sys::reason(errno)))?,
+    };
+    refuse_foreign(&fd, "").with_context(file)?;
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::fs::File::from(fd), &mut bytes)
+        .map_err(|error| anyhow::anyhow!("{}: {}", file(), lower(&error)))?;
+    Ok(Some(bytes))
 }
 
 fn is_denied(error: &std::io::Error) -> bool {
@@ -99,7 +147,7 @@ impl StateRoot {
         if dir == Path::new("/") {
             bail!("state root /: choose a directory of its own, such as /run/orlop");
         }
-        refuse_foreign(&dir)?;
+        open_root(&dir)?;
         Ok(Self { dir, mode: 0o700 })
     }
 
@@ -135,28 +183,29 @@ impl StateRoot {
                 };
                 anyhow::anyhow!("state root {}: {}{hint}", self.dir.display(), lower(&error))
             })?;
-        Reservation::take(self.container_dir(id), intent)
+        // Looked at once more, now that it is there for certain: somebody else may have made it meanwhile.
+        let root = open_root(&self.dir)?
+            .with_context(|| format!("state root {}: it cannot be opened", self.dir.display()))?;
+        Reservation::take(&root, self.container_dir(id), intent)
     }
 
     /// Looks an id up.
     pub fn find(&self, id: &ContainerId) -> Result<Found> {
-        let dir = self.container_dir(id);
-        match std::fs::read(dir.join(STATE)) {
-            Ok(bytes) => Ok(Found::Container(Box::new(Record::parse(
-                &bytes,
-                &dir.join(STATE),
-            )?))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if !dir.is_dir() {
-                    return Ok(Found::Nothing);
-                }
-                let intent = std::fs::read(dir.join(INTENT))
-                    .ok()
-                    .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-                Ok(Found::Unfinished(intent))
-            }
-            Err(error) => bail!("{}: {}", dir.join(STATE).display(), lower(&error)),
+        let path = self.container_dir(id);
+        let Some(dir) = find_dir(&path)? else {
+            return Ok(Found::Nothing);
+        };
+        if let Some(bytes) = read_at(&dir, &path, STATE)? {
+            let record = Record::parse(&bytes, &path.join(STATE))?;
+            return Ok(Found::Container(Box::new(record)));
         }
+        let intent = read_at(&dir, &path, INTENT)?;
+        let intent = intent.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        // Somebody else may be deleting it.
+        if intent.is_none() && !path.is_dir() {
+            return Ok(Found::Nothing);
+        }
+        Ok(Found::Unfinished(intent))
     }
 
     /// Returns the record of a container that exists.
@@ -188,6 +237,7 @@ impl StateRoot {
         let Ok(fd) = fs::open(&dir, flags, Mode::empty()) else {
             return Ok(None);
         };
+        refuse_foreign(&fd, "").with_context(|| dir.display().to_string())?;
         fs::lock(&fd).with_context(|| format!("lock {}", dir.display()))?;
         Ok(Some(fd))
     }
@@ -236,7 +286,8 @@ impl StateRoot {
     /// Reads the filter back.
     pub fn load_filter(&self, id: &ContainerId) -> Result<Vec<sys::seccomp::Instruction>> {
         let path = self.container_dir(id).join(FILTER);
-        let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        let bytes = read(&self.container_dir(id), FILTER)?
+            .with_context(|| format!("{}: it is gone", path.display()))?;
         if bytes.is_empty() || bytes.len() % 8 != 0 {
             bail!(
                 "{}: not a filter; delete the container and create it again",

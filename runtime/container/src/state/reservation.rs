@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use sys::Errno;
-use sys::fs::{self, AT_FDCWD, Mode, OFlag};
+use sys::fs::{self, Mode, OFlag};
 
 use super::{CRIU, CRIU_ROOT, FIFO, FILTER, INTENT, Intent, NOTIFY, Record, STATE};
 use crate::text;
@@ -55,9 +55,9 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    pub(super) fn take(path: PathBuf, intent: &Intent) -> Result<Self> {
+    pub(super) fn take(root: &OwnedFd, path: PathBuf, intent: &Intent) -> Result<Self> {
         // 0711: the payload's user, who may not be root, opens the fifo by the directory's descriptor.
-        match fs::mkdirat(AT_FDCWD, &path, Mode::from_bits_truncate(0o711)) {
+        match fs::mkdirat(root, intent.id.as_str(), Mode::from_bits_truncate(0o711)) {
             Ok(()) => {}
             Err(Errno::EEXIST) => bail!("{}: {}", text::ALREADY_EXISTS, intent.id),
             Err(errno) => bail!(
@@ -67,7 +67,7 @@ impl Reservation {
             ),
         }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let dir = fs::open(&path, flags, Mode::empty())
+        let dir = fs::openat(root, intent.id.as_str(), flags, Mode::empty())
             .with_context(|| format!("open {}", path.display()))?;
         // Whatever the caller's umask is.
         fs::fchmod(&dir, Mode::from_bits_truncate(0o711))
