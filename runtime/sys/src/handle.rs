@@ -192,6 +192,15 @@ impl Handle {
         }
     }
 
+    /// Tells whether it is a child of ours that has not been waited for.
+    #[must_use]
+    pub fn is_child(&self) -> bool {
+        let Ok(id) = libc::id_t::try_from(self.pid.as_raw()) else {
+            return false;
+        };
+        waitid(libc::P_PID, id, libc::WNOHANG | libc::WNOWAIT).is_ok()
+    }
+
     /// Waits for a child of ours and reaps it.
     pub fn wait(&self) -> Result<Exit> {
         let id = libc::id_t::try_from(self.pid.as_raw()).map_err(|_| Errno::ECHILD)?;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::handle::{Handle, NAMESPACE_FILES, Stat};
 use bitflags::bitflags;
@@ -83,14 +84,20 @@ pub struct Birth<'a> {
     pub sibling: bool,
 }
 
+/// Whether this process was made by [`clone3`], and so has one thread: none of ours begins another.
+static CLONED: AtomicBool = AtomicBool::new(false);
+
 /// Makes a process with clone3(2), or clone(2) before Linux 5.3, that runs `body` on a copy of this address space and exits with what it
 /// returns.
 ///
 /// Works only while this process has one thread (`EBUSY` otherwise): another thread could hold a lock of the allocator at
 /// that moment, and the copy would wait for it for ever.
 pub fn clone3(birth: Birth<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
-    // A task directory has two links of its own and one per thread (proc(5)).
-    if fstatat(AT_FDCWD, "/proc/self/task", AtFlags::empty())?.st_nlink != 3 {
+    // A task directory has two links of its own and one per thread (proc(5)). Whoever was cloned here has one, and may be where no procfs
+    // shows it.
+    if !CLONED.load(Ordering::Relaxed)
+        && fstatat(AT_FDCWD, "/proc/self/task", AtFlags::empty())?.st_nlink != 3
+    {
         return Err(Errno::EBUSY);
     }
     let mut pidfd: libc::c_int = -1;
@@ -134,6 +141,7 @@ pub fn clone3(birth: Birth<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
         (cloned, _) => cloned?,
     };
     if pid == 0 {
+        CLONED.store(true, Ordering::Relaxed);
         descriptors::forget();
         exit(body());
     }

@@ -3,19 +3,21 @@
 //! Nothing of the container's is executed or read, and no path is resolved twice: sources and file systems are made on the host,
 //! attached nowhere; only then the process enters the container's mount namespace, opens each target below its root and attaches to,
 //! or detaches, what it has opened. It joins the container's cgroup no more than its pid namespace: processes of the
-//! container do not see it, unless a procfs is to be made, which shows the pid namespace of its maker.
+//! container do not see it. A procfs, which shows the pid namespace of its maker, is made by another one (`procs`), but where a user
+//! namespace is between them.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use sys::Errno;
 use sys::fs::{self, Inside, Mode, OFlag};
 use sys::mount::{Loose, MntFlags};
 use sys::process::{self, Birth, Child, Handle, Namespaces, Signal};
 
-use super::born::become_root;
+use super::born::{self, become_root};
 use super::child::close_others;
 use super::idmap::Mapped;
 use super::mounts::{directory, file, locked, mount_point, new_file_system, place};
@@ -45,18 +47,79 @@ pub(crate) fn add(
     let proc =
         |mount: &Mount| matches!(&mount.kind, MountKind::Fs { fstype, .. } if fstype == "proc");
     let pids = visit.namespaces & Namespaces::PID;
-    let pids = if mounts.iter().any(proc) {
-        pids
+    let (pids, procs) = if pids.is_empty() || !mounts.iter().any(proc) {
+        (Namespaces::empty(), Vec::new())
+    } else if visit.namespaces.contains(Namespaces::USER) {
+        // Nobody in there has a say over what has not yet entered the user namespace.
+        (pids, Vec::new())
     } else {
-        Namespaces::empty()
+        (
+            Namespaces::empty(),
+            procs(visit, mounts.iter().filter(|mount| proc(mount)))?,
+        )
     };
     let (child, channel) = send(visit, pids, |channel| {
-        attach_all(visit, mounts, sources, terms, channel)
+        attach_all(visit, mounts, (sources, procs), terms, channel)
     })?;
     attend(&child, &channel, || match mapped.take() {
         Some(mapped) => mapped.send(mounts, Some(&child.handle), &channel),
         None => Ok(()),
     })
+}
+
+/// Makes procfs mounts that show the container's pid namespace, by a process that is there with nothing of the host: others in there may
+/// be allowed to trace it (CVE-2016-9962).
+fn procs<'a>(visit: &Visit<'_>, mounts: impl Iterator<Item = &'a Mount>) -> Result<Vec<OwnedFd>> {
+    let (ours, theirs) = sys::socket::pair().context("socket pair")?;
+    let (ours, theirs) = (RefCell::new(Some(ours)), RefCell::new(Some(theirs)));
+    let mounts: Vec<_> = mounts.collect();
+    let join = |speaks: BorrowedFd<'_>| {
+        drop(ours.take());
+        let theirs = theirs.borrow();
+        let mut keep: Vec<_> = theirs.iter().map(AsFd::as_fd).chain([speaks]).collect();
+        keep.extend(visit.init.pidfd());
+        close_others(&keep, 0)?;
+        let kinds = visit.namespaces;
+        visit
+            .init
+            .enter(kinds)
+            .at(Step::Namespace, format!("{kinds:?}"))
+    };
+    let body = || {
+        drop(ours.take());
+        let Some(channel) = theirs.take().map(Channel) else {
+            return 1;
+        };
+        let make = |mount: &&Mount| {
+            let made = new_file_system(mount, None)?
+                .keep()
+                .at(Step::Mount, &mount.at)?;
+            channel
+                .tell_parent(&ToParent::FileSystem(made))
+                .at(Step::Parent, "socket")
+        };
+        match mounts.iter().try_for_each(make) {
+            Ok(()) => 0,
+            // The parent is told, unless it is gone; nobody else listens.
+            Err(failure) => channel
+                .tell_parent(&ToParent::Failed(failure))
+                .map_or(1, |()| 1),
+        }
+    };
+    let child = born::through(true, join, Birth::default(), body)?;
+    drop(theirs.take());
+    let channel = Channel(ours.take().context("own end of the socket pair")?);
+    let mut made = Vec::new();
+    let done = loop {
+        match channel.hear_child().context("hear the process")? {
+            Some(ToParent::FileSystem(proc)) => made.push(proc),
+            Some(ToParent::Failed(failure)) => break Err(failure.into()),
+            _ if made.len() == mounts.len() => break Ok(made),
+            _ => break Err(anyhow!("the process that entered the container died")),
+        }
+    };
+    child.handle.wait().context("wait for the process")?;
+    done
 }
 
 /// Tells whether it was for want of a system call.
@@ -89,7 +152,7 @@ fn send(
             .enter(join)
             .context("join the container's pid namespace")?;
     }
-    let child = process::clone3(Birth::default(), || {
+    let child = born::clone_hidden(Birth::default(), || {
         // The child's copy of our end would keep the pair alive when we die.
         drop(ours.take());
         let Some(channel) = theirs.take().map(Channel) else {
@@ -156,12 +219,13 @@ enum Ready {
 fn attach_all(
     visit: &Visit<'_>,
     mounts: &[Mount],
-    sources: Vec<Source>,
+    (sources, procs): (Vec<Source>, Vec<OwnedFd>),
     terms: Terms<'_>,
     channel: &Channel,
 ) -> Result<(), Failure> {
     let mut keep = vec![channel.0.as_fd()];
     keep.extend(sources.iter().filter_map(Source::fd));
+    keep.extend(procs.iter().map(AsFd::as_fd));
     keep.extend(terms.users.fds());
     let proc = prepare(visit, &keep)?;
     // With the host's privileges: these may belong to another user namespace than the container's. They decide what a sysfs and an
@@ -191,10 +255,11 @@ fn attach_all(
         sources
     };
     // Before the container's mounts are entered: what file systems lie on is named by paths of the host.
+    let mut procs = procs.into_iter();
     let ready = mounts
         .iter()
         .zip(sources)
-        .map(|(mount, source)| make(mount, source));
+        .map(|(mount, source)| make(mount, source, &mut procs));
     let ready = ready.collect::<Result<Vec<_>, _>>()?;
     fs::umask(Mode::empty());
     visit
@@ -218,11 +283,19 @@ fn attach_all(
     Ok(())
 }
 
-fn make(mount: &Mount, source: Source) -> Result<Ready, Failure> {
+fn make(
+    mount: &Mount,
+    source: Source,
+    procs: &mut impl Iterator<Item = OwnedFd>,
+) -> Result<Ready, Failure> {
     match (&mount.kind, source) {
         (_, Source::Directory(fd)) => Ok(Ready::Directory(fd)),
         (_, Source::File(fd)) => Ok(Ready::File(fd)),
         (MountKind::Fs { fstype, .. }, _) if fstype == "tmpfs" => Ok(Ready::Late),
+        (MountKind::Fs { fstype, .. }, _) if fstype == "proc" => match procs.next() {
+            Some(made) => Ok(Ready::Fs(made.into())),
+            None => new_file_system(mount, None).map(Ready::Fs),
+        },
         _ => new_file_system(mount, None).map(Ready::Fs),
     }
 }

@@ -1,6 +1,6 @@
 //! The one clone of a launch, and joining namespaces before or after it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use sys::fs::{self, Mode, OFlag};
@@ -17,6 +17,8 @@ pub(super) struct Cradle<'a> {
     pub(super) user_first: bool,
     /// Whether this process must not leave its namespaces, because it could not come back.
     pub(super) one_way: bool,
+    /// Whether nobody may look into the child from its first moment on.
+    pub(super) hidden: bool,
     /// The cgroup of version 2.
     pub(super) cgroup: Option<CgroupDoor<'a>>,
 }
@@ -68,8 +70,21 @@ pub(super) fn clone(cradle: &Cradle<'_>, body: impl FnOnce() -> i32) -> Result<C
     )
     .context("open own pid namespace")?;
     process::setns(pid_namespace, *kind).context("join pid namespace")?;
-    let child = process::clone3(birth, body).context("clone the container's process");
+    let child = if cradle.hidden {
+        clone_hidden(birth, body)
+    } else {
+        process::clone3(birth, body)
+    };
     process::setns(&own, *kind).context("return to own pid namespace")?;
+    child.context("clone the container's process")
+}
+
+/// Clones a child that nobody may look into from its first moment on: it takes that over from this process, as it comes to its own
+/// first step only when there is a processor for it (CVE-2016-9962).
+pub(super) fn clone_hidden(birth: Birth<'_>, body: impl FnOnce() -> i32) -> sys::Result<Child> {
+    process::set_dumpable(false)?;
+    let child = process::clone3(birth, body);
+    process::set_dumpable(true)?;
     child
 }
 
@@ -78,25 +93,33 @@ fn through_go_between(
     birth: Birth<'_>,
     body: impl FnOnce() -> i32,
 ) -> Result<Child> {
-    through(|| join_all(cradle.joins, cradle.user_first), birth, body)
+    let join = |_: BorrowedFd<'_>| join_all(cradle.joins, cradle.user_first);
+    through(cradle.hidden, join, birth, body)
 }
 
 /// Clones the child that runs `body` through a process that first joins namespaces, so that this one stays where it is. The
-/// child is this one's all the same.
+/// child is this one's all the same. `join` is told by which descriptor that process speaks; if `hidden`, nobody may look into the child from
+/// its first moment on. The process in between goes into the cgroup of version 2, too, and counts there for a moment.
 pub(super) fn through(
-    join: impl FnOnce() -> Result<(), Failure>,
+    hidden: bool,
+    join: impl FnOnce(BorrowedFd<'_>) -> Result<(), Failure>,
     birth: Birth<'_>,
     body: impl FnOnce() -> i32,
 ) -> Result<Child> {
     let (reader, writer) = fs::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
+    let door = birth.cgroup;
     let between = process::clone3(
         Birth {
-            cgroup: birth.cgroup,
+            cgroup: door,
             ..Birth::default()
         },
         || {
-            enter_cgroup(birth.cgroup);
-            let made = join().and_then(|()| {
+            enter_cgroup(door);
+            let made = join(writer.as_fd()).and_then(|()| {
+                if hidden {
+                    // After the change of ids, which takes it back (fs.suid_dumpable).
+                    process::set_dumpable(false).at(Step::Hide, "")?;
+                }
                 let birth = Birth {
                     sibling: true,
                     cgroup: None,
@@ -104,8 +127,12 @@ pub(super) fn through(
                 };
                 process::clone3(birth, body).at(Step::Namespace, "clone")
             });
+            let closed = u8::from(door.is_some_and(|door| door.closed.get()));
             let (bytes, code) = match made {
-                Ok(child) => ([&[0][..], &child.pid.as_raw().to_le_bytes()].concat(), 0),
+                Ok(child) => {
+                    let pid = child.pid.as_raw().to_le_bytes();
+                    ([&[0, closed][..], &pid].concat(), 0)
+                }
                 Err(failure) => ([&[1][..], &failure.encode()].concat(), 1),
             };
             match fs::write(&writer, &bytes) {
@@ -123,13 +150,19 @@ pub(super) fn through(
         .wait()
         .context("wait for the process that joins namespaces")?;
     match buffer[..length].split_first() {
-        Some((0, raw)) if raw.len() == 4 => {
-            // CLONE_PARENT made it our child: its id cannot be given to another process before we wait for it.
-            let pid = Pid::from_raw(i32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]));
-            Ok(Child {
-                pid,
-                handle: Handle::open(pid).context("take hold of the child")?,
-            })
+        Some((0, &[closed, a, b, c, d])) => {
+            if let Some(door) = door {
+                door.closed.set(closed != 0);
+            }
+            // CLONE_PARENT made it our child: its id cannot be given to another process before we wait for it. Who is in its namespaces may
+            // have spoken in the place of the process in between, but of no other child.
+            let pid = Pid::from_raw(i32::from_le_bytes([a, b, c, d]));
+            let handle = Handle::open(pid).context("take hold of the child")?;
+            anyhow::ensure!(
+                handle.is_child(),
+                "join namespaces: process {pid} is not the one that was cloned"
+            );
+            Ok(Child { pid, handle })
         }
         Some((1, failure)) => Err(Failure::decode(failure).into()),
         _ => anyhow::bail!("join namespaces: the joining process was killed"),

@@ -329,10 +329,8 @@ fn missing_is_checked_later(errno: Errno) -> sys::Result<OwnedFd> {
 /// Moves this process into the container's cgroups of version 1; it was born in that of version 2, if the kernel could do that.
 pub(super) fn join_cgroups(entry: Option<&cgroup::Entry>) -> Result<()> {
     entry.map_or(Ok(()), |entry| {
-        entry.enter().map_err(|(hierarchy, errno)| Failure {
-            errno: Some(errno),
-            ..Failure::new(Step::Cgroup, hierarchy)
-        })
+        let entered = entry.enter();
+        entered.map_err(|(hierarchy, errno)| Failure::at_cgroup(hierarchy, errno))
     })
 }
 

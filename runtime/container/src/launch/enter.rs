@@ -1,6 +1,7 @@
 //! One more process in a container that exists: the same launch with a shorter list.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use sys::process::{self, Birth, Child, Handle, Namespaces, Signal};
@@ -9,7 +10,7 @@ use super::adopt::{self, LentScore};
 use super::born::{self, become_root};
 use super::child::{await_go, become_payload, close_others, execute, join_cgroups, send_master};
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
-use super::rootfs::private_proc;
+use super::rootfs::{private_proc, processes};
 use super::tree::Tree;
 use super::{Console, Newborn, console, labels, listener, scheduling};
 use crate::plan::{Copier, Process};
@@ -95,26 +96,56 @@ pub(crate) fn enter(request: &mut Request<'_>) -> Result<Added> {
     })
 }
 
+/// How the process comes into the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It joins all but the pid namespace itself, and is in there with the host's mounts until then. Nobody in there has a say over it: there is
+    /// a user namespace between, or what shares the host's pid namespace sees the host anyway.
+    Itself,
+    /// Through a process that joins the user namespace first: only from there an ordinary user may join the others.
+    ByUser,
+    /// Through a process that joins everything and takes the container's root outside of its pid namespace: who may trace
+    /// all that is in there (`CAP_SYS_PTRACE`) finds nothing of the host by this one (CVE-2016-9962).
+    Prepared,
+}
+
+impl Way {
+    fn of(request: &Request<'_>, kinds: Namespaces) -> Self {
+        if request.copier == Copier::Child && kinds.contains(Namespaces::USER) {
+            Self::ByUser
+        } else if kinds.contains(Namespaces::USER) || !kinds.contains(Namespaces::PID) {
+            Self::Itself
+        } else if labels::needed(Some(request.process)) && !matches!(processes(), Ok(Some(_))) {
+            // Labels are written through a procfs, which such a kernel makes only where a path leads to it (before 5.2).
+            Self::Itself
+        } else {
+            Self::Prepared
+        }
+    }
+
+    /// What is left to the process to join.
+    fn rest(self, kinds: Namespaces) -> Namespaces {
+        match self {
+            Self::Itself => kinds - Namespaces::PID,
+            Self::ByUser => kinds - Namespaces::USER - Namespaces::PID,
+            // Its root is the cgroup in which the process is at that moment.
+            Self::Prepared => kinds & Namespaces::CGROUP,
+        }
+    }
+}
+
 /// Clones the process, which walks the list in [`added`].
 fn bear(request: &mut Request<'_>, entry: Option<&cgroup::Entry>) -> Result<(Newborn, Channel)> {
     let kinds = Namespaces::from_bits_truncate(request.record.namespaces);
     let init = request.init;
-    // An ordinary user may join the others only from the user namespace, into which this process must not go itself.
-    let through = request.copier == Copier::Child && kinds.contains(Namespaces::USER);
-    let early = kinds & (Namespaces::USER | Namespaces::PID);
-    let rest = if through {
-        kinds - early
-    } else {
-        kinds - Namespaces::PID
-    };
-    if !through && kinds.contains(Namespaces::PID) {
+    let way = Way::of(request, kinds);
+    if way == Way::Itself && kinds.contains(Namespaces::PID) {
         // Joined by children only, so the parent does it; it makes no other child afterwards.
         init.enter(Namespaces::PID)
             .context("join the container's pid namespace")?;
     }
     let (ours, theirs) = sys::socket::pair().context("socket pair")?;
-    let mut ours = Some(ours);
-    let mut theirs = Some(theirs);
+    let (ours, theirs) = (RefCell::new(Some(ours)), RefCell::new(Some(theirs)));
     let birth = Birth {
         cgroup: entry.and_then(cgroup::Entry::door),
         ..Birth::default()
@@ -122,13 +153,11 @@ fn bear(request: &mut Request<'_>, entry: Option<&cgroup::Entry>) -> Result<(New
     let body = || {
         // The child's copy of our end would keep the pair alive when we die.
         drop(ours.take());
-        // Likewise: a listener there may wait for the end of the connection.
-        drop(request.listener.take());
         let Some(theirs) = theirs.take() else {
             return 1;
         };
         let channel = Channel(theirs);
-        match added(request, (kinds, rest), entry, &channel) {
+        match added(request, (kinds, way), entry, &channel) {
             Ok(()) => 0,
             Err(failure) => {
                 // The parent is told, unless it is gone; nobody else listens.
@@ -137,20 +166,64 @@ fn bear(request: &mut Request<'_>, entry: Option<&cgroup::Entry>) -> Result<(New
             }
         }
     };
-    let child = if through {
-        let join = || {
-            // The container does not see this process, which is not in its pid namespace; but it may see the child at once.
-            process::set_dumpable(false).at(Step::Hide, "")?;
-            init.enter(early).at(Step::Namespace, format!("{early:?}"))
-        };
-        born::through(join, birth, body)
-    } else {
-        process::clone3(birth, body).context("clone the process")
+    let child = match way {
+        Way::Itself => born::clone_hidden(birth, body).context("clone the process"),
+        Way::ByUser => {
+            let join = |_: BorrowedFd<'_>| {
+                // The container does not see this process, which is not in its pid namespace.
+                process::set_dumpable(false).at(Step::Hide, "")?;
+                join(init, kinds & (Namespaces::USER | Namespaces::PID))
+            };
+            born::through(true, join, birth, body)
+        }
+        Way::Prepared => {
+            let leave = |speaks: BorrowedFd<'_>| {
+                drop(ours.take());
+                let theirs = theirs.borrow();
+                close_all_but(request, theirs.iter().map(AsFd::as_fd).chain([speaks]))?;
+                join(init, kinds - Namespaces::CGROUP)?;
+                take_root(request)
+            };
+            born::through(true, leave, birth, body)
+        }
     };
     let newborn = Newborn(Some(child?));
-    drop(theirs);
-    let ours = ours.context("own end of the socket pair")?;
-    Ok((newborn, Channel(ours)))
+    drop(theirs.take());
+    let ours = Channel(ours.take().context("own end of the socket pair")?);
+    if way == Way::Prepared {
+        // The cgroups of version 1: by itself it could only with descriptors of the host's.
+        let pid = newborn.child()?.pid.as_raw();
+        let admitted = entry.map_or(Ok(()), |entry| entry.admit(pid));
+        admitted.map_err(|(hierarchy, errno)| Failure::at_cgroup(hierarchy, errno))?;
+        let told = ours.tell_child(ToChild::Joined);
+        told.context("tell the process of its cgroups")?;
+    }
+    Ok((newborn, ours))
+}
+
+fn join(init: &Handle, kinds: Namespaces) -> Result<(), Failure> {
+    init.enter(kinds).at(Step::Namespace, format!("{kinds:?}"))
+}
+
+/// Closes what neither the process nor the program that it will execute needs.
+fn close_all_but<'a>(
+    request: &'a Request<'_>,
+    ends: impl Iterator<Item = BorrowedFd<'a>>,
+) -> Result<(), Failure> {
+    let mut keep: Vec<_> = ends.collect();
+    keep.extend(request.init.pidfd());
+    keep.extend(request.console.fd());
+    keep.extend(request.root.as_ref().map(AsFd::as_fd));
+    close_others(&keep, request.preserve_fds)
+}
+
+/// Takes the container's root where no mount namespace has led there: who shares the host's mounts has its root to itself all the same.
+fn take_root(request: &Request<'_>) -> Result<(), Failure> {
+    request.root.as_ref().map_or(Ok(()), |root| {
+        sys::fs::fchdir(root)
+            .and_then(|()| process::chroot("."))
+            .at(Step::Pivot, "its root")
+    })
 }
 
 /// Hears the child until it is ready; returns the terminal's master if it was sent here.
@@ -175,9 +248,7 @@ fn accompany(
                 return Ok(terminal);
             }
             Some(ToParent::Failed(failure)) => bail!(failure),
-            Some(ToParent::Mounted | ToParent::Clocks | ToParent::Limited) | None => {
-                bail!("the process died before it was ready")
-            }
+            _ => bail!("the process died before it was ready"),
         }
     }
 }
@@ -185,14 +256,16 @@ fn accompany(
 /// The steps of the child.
 fn added(
     request: &Request<'_>,
-    (kinds, join): (Namespaces, Namespaces),
+    (kinds, way): (Namespaces, Way),
     cgroups: Option<&cgroup::Entry>,
     channel: &Channel,
 ) -> Result<(), Failure> {
     let process = request.process;
-    // Before the container can see us: a process of it must not trace us or open our descriptors (CVE-2016-9962).
-    process::set_dumpable(false).at(Step::Hide, "")?;
-    join_cgroups(cgroups)?;
+    if way == Way::Prepared {
+        channel.expect(ToChild::Joined)?;
+    } else {
+        join_cgroups(cgroups)?;
+    }
     // After that: a cpuset resets what was set before (cpuset(7)).
     if let Some(cpus) = &process.scheduling.affinity.last {
         sys::scheduler::set_affinity(&cpus.words).at(
@@ -202,31 +275,19 @@ fn added(
     }
     process::set_pdeathsig(Some(Signal::SIGKILL)).at(Step::Parent, "watch")?;
     process::setsid().at(Step::Session, "")?;
-    let mut keep = vec![channel.0.as_fd()];
-    keep.extend(request.init.pidfd());
-    keep.extend(
-        request
-            .console
-            .fd()
-            .into_iter()
-            .chain(request.root.as_ref().map(AsFd::as_fd)),
-    );
-    close_others(&keep, request.preserve_fds)?;
-    // Before the root becomes the container's, whose /proc may be anything.
-    let proc = if labels::needed(Some(process)) {
-        Some(private_proc().at(Step::Mount, "private proc")?)
-    } else {
-        None
+    close_all_but(request, [channel.0.as_fd()].into_iter())?;
+    let proc = match (labels::needed(Some(process)), way) {
+        (false, _) => None,
+        (true, Way::Prepared) => processes().at(Step::Mount, "private proc")?,
+        // Before the root becomes the container's, whose /proc may be anything.
+        (true, _) => Some(private_proc().at(Step::Mount, "private proc")?),
     };
-    if !join.is_empty() {
-        let joined = request.init.enter(join);
-        joined.at(Step::Namespace, format!("{join:?}"))?;
+    let rest = way.rest(kinds);
+    if !rest.is_empty() {
+        join(request.init, rest)?;
     }
-    if let Some(root) = &request.root {
-        // A container that shares the host's mounts has its root to itself all the same.
-        sys::fs::fchdir(root)
-            .and_then(|()| process::chroot("."))
-            .at(Step::Pivot, "its root")?;
+    if way != Way::Prepared {
+        take_root(request)?;
     }
     if kinds.contains(Namespaces::USER) {
         become_root()?;

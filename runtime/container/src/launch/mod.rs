@@ -318,6 +318,7 @@ fn bear(
         joins: &joins,
         user_first: plan.copier == Copier::Child,
         one_way: plan.namespaces.one_way,
+        hidden: !plan.namespaces.is_mapped_by_its_owner(),
         cgroup: entry.as_ref().and_then(cgroup::Entry::door),
     };
     let state = state_of(request.plan);
@@ -432,7 +433,7 @@ fn accompany(
                 return Ok(terminal);
             }
             Some(ToParent::Failed(failure)) => bail!(failed_init(explained(failure, plan))),
-            None => bail!(died(child, cgroup)),
+            Some(ToParent::FileSystem(_)) | None => bail!(died(child, cgroup)),
         }
     }
 }

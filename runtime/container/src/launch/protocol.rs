@@ -22,6 +22,8 @@ pub(crate) enum ToParent {
     Terminal(OwnedFd),
     /// The descriptor at which the filter's calls arrive.
     Listener(OwnedFd),
+    /// A file system that only a process in the container's namespaces can make.
+    FileSystem(OwnedFd),
     /// Everything is there but the last steps; the parent may commit.
     Ready,
     Failed(Failure),
@@ -137,6 +139,14 @@ impl Failure {
         }
     }
 
+    /// A cgroup that cannot be joined.
+    pub(crate) fn at_cgroup(hierarchy: &str, errno: Errno) -> Self {
+        Self {
+            errno: Some(errno),
+            ..Self::new(Step::Cgroup, hierarchy)
+        }
+    }
+
     /// Writes the failure as bytes: step, errno, text.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let step = Step::ALL
@@ -201,6 +211,7 @@ impl Channel {
             ToParent::Limited => (b'l', Vec::new(), None),
             ToParent::Terminal(master) => (b't', Vec::new(), Some(master.as_fd())),
             ToParent::Listener(listener) => (b'n', Vec::new(), Some(listener.as_fd())),
+            ToParent::FileSystem(made) => (b's', Vec::new(), Some(made.as_fd())),
             ToParent::Ready => (b'r', Vec::new(), None),
             ToParent::Failed(failure) => (b'f', failure.encode(), None),
         };
@@ -226,6 +237,7 @@ impl Channel {
             (Some((b'l', _)), _) => Ok(Some(ToParent::Limited)),
             (Some((b't', _)), Some(fd)) => Ok(Some(ToParent::Terminal(fd))),
             (Some((b'n', _)), Some(fd)) => Ok(Some(ToParent::Listener(fd))),
+            (Some((b's', _)), Some(fd)) => Ok(Some(ToParent::FileSystem(fd))),
             (Some((b'r', _)), _) => Ok(Some(ToParent::Ready)),
             (Some((b'f', rest)), _) => Ok(Some(ToParent::Failed(Failure::decode(rest)))),
             _ => Err(Errno::EPROTO),

@@ -112,6 +112,22 @@ pub(super) fn propagate(root: &Root, tree: &Tree, own_mounts: bool) -> Result<()
     done.at(Step::Root, "propagation")
 }
 
+/// Opens a procfs of our own that has nothing but processes (`subset=pid`, Linux 5.8), attached nowhere. It is made without a path, so the root may be
+/// anybody's; and whoever takes it away from us has no settings of the kernel. Nothing where the kernel makes none without a path.
+pub(super) fn processes() -> sys::Result<Option<OwnedFd>> {
+    let mut new = NewFs::open("proc")?;
+    match new.set("subset", "pid") {
+        // Before 5.8, where there is the whole or nothing.
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(errno) => return Err(errno),
+    }
+    let proc = new.mount(Attr::NOSUID | Attr::NODEV | Attr::NOEXEC)?;
+    if proc.is_promise() {
+        return Ok(None);
+    }
+    proc.keep().map(Some)
+}
+
 /// Opens a procfs of our own, attached nowhere, for writes that the container must not be able to redirect
 /// (CVE-2019-19921, CVE-2025-52881).
 pub(super) fn private_proc() -> sys::Result<OwnedFd> {
