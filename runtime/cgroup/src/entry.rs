@@ -50,33 +50,23 @@ impl Entry {
     ///
     /// On failure it names the hierarchy.
     pub fn enter(&self) -> Result<(), (&str, Errno)> {
-        self.move_in(b"0")
-    }
-
-    /// Moves a process of one thread, as [`enter`](Self::enter) does the calling one.
-    pub fn admit(&self, pid: i32) -> Result<(), (&str, Errno)> {
-        self.move_in(pid.to_string().as_bytes())
-    }
-
-    fn move_in(&self, task: &[u8]) -> Result<(), (&str, Errno)> {
         if self.closed.get() {
-            self.move_into_unified(task)
-                .map_err(|errno| ("unified", errno))?;
+            self.enter_unified().map_err(|errno| ("unified", errno))?;
         }
         self.tasks.iter().try_for_each(|(name, fd)| {
-            file::write_fd(fd, task).map_err(|errno| (name.as_str(), errno))
+            file::write_fd(fd, b"0").map_err(|errno| (name.as_str(), errno))
         })
     }
 
-    fn move_into_unified(&self, task: &[u8]) -> file::Result<()> {
+    fn enter_unified(&self) -> file::Result<()> {
         let Some(dir) = &self.unified else {
             return Ok(());
         };
-        match (join_by(dir, Path::new(""), task), &self.beside) {
+        match (join_by(dir, Path::new("")), &self.beside) {
             // It has processes below it and controllers for them: a system in the container has moved itself (runc issue 2356).
             (Err(Errno::EBUSY | Errno::EOPNOTSUPP), Some(beside)) => {
                 let below = beside.below().ok_or(Errno::EBUSY)?;
-                join_by(dir, &below, task)
+                join_by(dir, &below)
             }
             (joined, _) => joined,
         }
@@ -102,14 +92,14 @@ impl Beside {
 }
 
 /// Moves this process into a directory below another.
-fn join_by(dir: &OwnedFd, below: &Path, task: &[u8]) -> file::Result<()> {
+fn join_by(dir: &OwnedFd, below: &Path) -> file::Result<()> {
     let procs = sys::fs::openat(
         dir,
         &below.join("cgroup.procs"),
         OFlag::O_WRONLY | OFlag::O_CLOEXEC,
         Mode::empty(),
     )?;
-    file::write_fd(&procs, task)
+    file::write_fd(&procs, b"0")
 }
 
 impl Cgroup {

@@ -106,7 +106,7 @@ fn procs<'a>(visit: &Visit<'_>, mounts: impl Iterator<Item = &'a Mount>) -> Resu
                 .map_or(1, |()| 1),
         }
     };
-    let child = born::through(true, join, Birth::default(), body)?;
+    let (child, _) = born::through(true, join, Birth::default(), body)?;
     drop(theirs.take());
     let channel = Channel(ours.take().context("own end of the socket pair")?);
     let mut made = Vec::new();

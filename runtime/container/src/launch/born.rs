@@ -94,18 +94,30 @@ fn through_go_between(
     body: impl FnOnce() -> i32,
 ) -> Result<Child> {
     let join = |_: BorrowedFd<'_>| join_all(cradle.joins, cradle.user_first);
-    through(cradle.hidden, join, birth, body)
+    through(cradle.hidden, join, birth, body).map(|(child, _)| child)
+}
+
+/// A process in between, which ends by itself; whoever drops this waits for that.
+#[derive(Debug)]
+pub(super) struct Between(Handle);
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        // It was cloned by us and nobody else waits for it.
+        self.0.wait().ok();
+    }
 }
 
 /// Clones the child that runs `body` through a process that first joins namespaces, so that this one stays where it is. The
 /// child is this one's all the same. `join` is told by which descriptor that process speaks; if `hidden`, nobody may look into the child from
-/// its first moment on. The process in between goes into the cgroup of version 2, too, and counts there for a moment.
+/// its first moment on. The process in between goes into the cgroup of version 2, too, and counts there for
+/// a moment.
 pub(super) fn through(
     hidden: bool,
     join: impl FnOnce(BorrowedFd<'_>) -> Result<(), Failure>,
     birth: Birth<'_>,
     body: impl FnOnce() -> i32,
-) -> Result<Child> {
+) -> Result<(Child, Between)> {
     let (reader, writer) = fs::pipe2(OFlag::O_CLOEXEC).context("pipe")?;
     let door = birth.cgroup;
     let between = process::clone3(
@@ -127,12 +139,8 @@ pub(super) fn through(
                 };
                 process::clone3(birth, body).at(Step::Namespace, "clone")
             });
-            let closed = u8::from(door.is_some_and(|door| door.closed.get()));
             let (bytes, code) = match made {
-                Ok(child) => {
-                    let pid = child.pid.as_raw().to_le_bytes();
-                    ([&[0, closed][..], &pid].concat(), 0)
-                }
+                Ok(child) => ([&[0][..], &child.pid.as_raw().to_le_bytes()].concat(), 0),
                 Err(failure) => ([&[1][..], &failure.encode()].concat(), 1),
             };
             match fs::write(&writer, &bytes) {
@@ -141,19 +149,16 @@ pub(super) fn through(
             }
         },
     );
-    let between = between.context("clone the process that joins namespaces")?;
+    let between = Between(
+        between
+            .context("clone the process that joins namespaces")?
+            .handle,
+    );
     drop(writer);
     let mut buffer = [0; 512];
     let length = fs::read(&reader, &mut buffer).context("read the child's process id")?;
-    between
-        .handle
-        .wait()
-        .context("wait for the process that joins namespaces")?;
     match buffer[..length].split_first() {
-        Some((0, &[closed, a, b, c, d])) => {
-            if let Some(door) = door {
-                door.closed.set(closed != 0);
-            }
+        Some((0, &[a, b, c, d])) => {
             // CLONE_PARENT made it our child: its id cannot be given to another process before we wait for it. Who is in its namespaces may
             // have spoken in the place of the process in between, but of no other child.
             let pid = Pid::from_raw(i32::from_le_bytes([a, b, c, d]));
@@ -162,7 +167,7 @@ pub(super) fn through(
                 handle.is_child(),
                 "join namespaces: process {pid} is not the one that was cloned"
             );
-            Ok(Child { pid, handle })
+            Ok((Child { pid, handle }, between))
         }
         Some((1, failure)) => Err(Failure::decode(failure).into()),
         _ => anyhow::bail!("join namespaces: the joining process was killed"),

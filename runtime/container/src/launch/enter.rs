@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use sys::process::{self, Birth, Child, Handle, Namespaces, Signal};
 
 use super::adopt::{self, LentScore};
-use super::born::{self, become_root};
+use super::born::{self, Between, become_root};
 use super::child::{await_go, become_payload, close_others, execute, join_cgroups, send_master};
 use super::protocol::{At, Channel, Failure, Step, ToChild, ToParent};
 use super::rootfs::{private_proc, processes};
@@ -79,7 +79,8 @@ pub(crate) fn enter(request: &mut Request<'_>) -> Result<Added> {
     let score = request.process.oom_score_adj;
     let mut lent = LentScore::take(score.filter(|_| request.copier == Copier::Child))?;
     let mut warning = lent.warning.take();
-    let (newborn, parent) = bear(request, entry.as_ref())?;
+    // The one in between, if there is one, ends while the child goes on.
+    let (newborn, parent, _between) = bear(request, entry.as_ref())?;
     drop(lent);
     if let Some(groups) = &record.resctrl {
         groups.join(newborn.child()?.pid.as_raw())?;
@@ -135,7 +136,10 @@ impl Way {
 }
 
 /// Clones the process, which walks the list in [`added`].
-fn bear(request: &mut Request<'_>, entry: Option<&cgroup::Entry>) -> Result<(Newborn, Channel)> {
+fn bear(
+    request: &mut Request<'_>,
+    entry: Option<&cgroup::Entry>,
+) -> Result<(Newborn, Channel, Option<Between>)> {
     let kinds = Namespaces::from_bits_truncate(request.record.namespaces);
     let init = request.init;
     let way = Way::of(request, kinds);
@@ -167,38 +171,35 @@ fn bear(request: &mut Request<'_>, entry: Option<&cgroup::Entry>) -> Result<(New
         }
     };
     let child = match way {
-        Way::Itself => born::clone_hidden(birth, body).context("clone the process"),
+        Way::Itself => born::clone_hidden(birth, body)
+            .map(|child| (child, None))
+            .context("clone the process"),
         Way::ByUser => {
             let join = |_: BorrowedFd<'_>| {
                 // The container does not see this process, which is not in its pid namespace.
                 process::set_dumpable(false).at(Step::Hide, "")?;
                 join(init, kinds & (Namespaces::USER | Namespaces::PID))
             };
-            born::through(true, join, birth, body)
+            born::through(true, join, birth, body).map(|(child, between)| (child, Some(between)))
         }
         Way::Prepared => {
             let leave = |speaks: BorrowedFd<'_>| {
                 drop(ours.take());
+                // The child comes after it: by itself it could only with descriptors of the host's cgroups.
+                join_cgroups(entry)?;
                 let theirs = theirs.borrow();
                 close_all_but(request, theirs.iter().map(AsFd::as_fd).chain([speaks]))?;
                 join(init, kinds - Namespaces::CGROUP)?;
                 take_root(request)
             };
-            born::through(true, leave, birth, body)
+            born::through(true, leave, birth, body).map(|(child, between)| (child, Some(between)))
         }
     };
-    let newborn = Newborn(Some(child?));
+    let (child, between) = child?;
+    let newborn = Newborn(Some(child));
     drop(theirs.take());
     let ours = Channel(ours.take().context("own end of the socket pair")?);
-    if way == Way::Prepared {
-        // The cgroups of version 1: by itself it could only with descriptors of the host's.
-        let pid = newborn.child()?.pid.as_raw();
-        let admitted = entry.map_or(Ok(()), |entry| entry.admit(pid));
-        admitted.map_err(|(hierarchy, errno)| Failure::at_cgroup(hierarchy, errno))?;
-        let told = ours.tell_child(ToChild::Joined);
-        told.context("tell the process of its cgroups")?;
-    }
-    Ok((newborn, ours))
+    Ok((newborn, ours, between))
 }
 
 fn join(init: &Handle, kinds: Namespaces) -> Result<(), Failure> {
@@ -261,9 +262,7 @@ fn added(
     channel: &Channel,
 ) -> Result<(), Failure> {
     let process = request.process;
-    if way == Way::Prepared {
-        channel.expect(ToChild::Joined)?;
-    } else {
+    if way != Way::Prepared {
         join_cgroups(cgroups)?;
     }
     // After that: a cpuset resets what was set before (cpuset(7)).
