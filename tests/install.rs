@@ -26,7 +26,7 @@ fn completed(prefix: &Path, line: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_prefix_gets_binary_link_and_completions() {
+fn a_prefix_gets_binary_link_completions_and_manual() {
     // The installer takes what was built; a foreign binary is not its business.
     if std::env::var_os("ORLOP").is_some() {
         skip("install", "ORLOP names another binary");
@@ -50,7 +50,17 @@ fn a_prefix_gets_binary_link_and_completions() {
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
     let commands = completed(&prefix, &["orlop", "st"]);
     let options = completed(&prefix, &["runc", "create", "--pid"]);
+    let page = std::fs::read_to_string(prefix.join("share/man/man8/orlop.8")).must("the manual");
     std::fs::remove_dir_all(&prefix).must("clean up");
+    for wanted in [
+        ".TH ORLOP 8",
+        ".SS mounts\n",
+        ".B \\-\\-systemd\\-cgroup\nMake cgroups",
+        ".B \\-\\-memory\\-swap <SIZE>\nMost memory",
+    ] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+    assert!(!page.contains('@'), "{page}");
     assert!(version.starts_with("runc version "), "{version}");
     assert_eq!(commands, ["start", "state"]);
     assert_eq!(options, ["--pidfd-socket", "--pid-file"]);

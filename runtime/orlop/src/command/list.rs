@@ -39,8 +39,8 @@ pub(super) fn list(invocation: &Invocation) -> Result<Done, Failure> {
                 .map(|state| format!("{}\n", state.id))
                 .collect(),
             // What runc prints for an empty list, and go-runc reads.
-            "json" if states.is_empty() => "null".to_string(),
-            "json" => serde_json::to_string(&states).context("write the list as JSON")?,
+            "json" if states.is_empty() => "null\n".to_owned(),
+            "json" => serde_json::to_string(&states).context("write the list as JSON")? + "\n",
             _ => table(&states),
         };
         Ok(Done {

@@ -24,7 +24,7 @@ pub(super) fn ps(invocation: &Invocation) -> Result<Done, Failure> {
         let (root, _) = invocation.root()?;
         let pids = verbs::processes(&root, &id)?;
         let output = match args.format.as_str() {
-            "json" => serde_json::to_string(&pids).context("write the list as JSON")?,
+            "json" => serde_json::to_string(&pids).context("write the list as JSON")? + "\n",
             "table" => {
                 let options = args.operands.get(1..).filter(|options| !options.is_empty());
                 verbs::table(&pids, options.unwrap_or(&["-ef".to_string()]))?
