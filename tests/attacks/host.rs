@@ -1,6 +1,6 @@
 //! What is the host's and must stay as it is, whatever a container does with what it was given.
 
-use orlop_tests::{Env, Must, hidden, hierarchy, sys};
+use orlop_tests::{Env, Must, hidden, hierarchy, sys, until};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -131,6 +131,50 @@ fn clearing_a_killed_creation_spares_a_cgroup_that_was_there_before() {
         alive,
         "delete has killed a process that is not the container's"
     );
+}
+
+/// A number may be another process's by the time that it is used: whoever is signalled is held by a descriptor.
+#[test]
+fn no_process_of_a_container_is_signalled_by_its_number() {
+    if hidden("signals by pidfd", "pidfd_send_signal") {
+        return;
+    }
+    let env = Env::new();
+    for (verb, rest) in [
+        ("kill", Some("KILL")),
+        ("kill", Some("TERM")),
+        ("delete", None),
+    ] {
+        let mut bundle = env.bundle();
+        // Several processes, none of which dies with another.
+        bundle
+            .without_namespace("pid")
+            .set("/linux/maskedPaths", json!([]))
+            .sh("sleep 1000 & sleep 1000 & exec sleep 1000");
+        let id = env.start(&bundle);
+        let count = || {
+            env.orlop(&["ps", "--format", "json", &id])
+                .run()
+                .ok()
+                .json()
+        };
+        until("three processes", || {
+            (count().as_array().must("a list").len() == 3).then_some(())
+        });
+        let flag = if verb == "kill" { "--all" } else { "--force" };
+        let args: Vec<&str> = [verb, flag, &id].into_iter().chain(rest).collect();
+        let command = env.orlop(&args).with(|command| {
+            sys::deny(command, libc::SYS_kill, libc::EPERM);
+        });
+        command.run().ok();
+        if verb == "kill" {
+            env.reaches(&id, "stopped");
+            until("no process", || {
+                let left = env.orlop(&["ps", "--format", "json", &id]).run();
+                (left.rc != 0 || left.json().as_array().is_some_and(Vec::is_empty)).then_some(())
+            });
+        }
+    }
 }
 
 #[test]

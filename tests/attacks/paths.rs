@@ -2,6 +2,7 @@
 
 use crate::{Victim, safe_or_refused};
 use orlop_tests::{Bundle, Env, Must, copy_program, sys};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,62 @@ fn cve_2023_28642_symlinked_proc_and_sys() {
             env.as_before(&before, &done.to_string());
             victim.untouched(&format!("/{name} is a symlink to {}", way.display()));
         }
+    }
+}
+
+#[test]
+fn cve_2023_28642_symlinked_proc_and_sys_that_are_bound() {
+    let env = Env::new();
+    let victim = Victim::new(&env);
+    for (name, index) in [("proc", 0), ("sys", 5)] {
+        for way in ways(&victim.dir)
+            .into_iter()
+            .chain([PathBuf::from("/tmp"), PathBuf::from("tmp/../tmp")])
+        {
+            for kind in ["rbind", "tmpfs"] {
+                let mut bundle = env.bundle();
+                fs::remove_dir(bundle.rootfs().join(name)).must("remove the directory");
+                symlink(&way, bundle.rootfs().join(name)).must("a link");
+                let source = format!("/{name}");
+                bundle
+                    .set(&format!("/mounts/{index}/type"), json!(kind))
+                    .set(&format!("/mounts/{index}/source"), json!(source))
+                    .set(&format!("/mounts/{index}/options"), json!([]));
+                if kind == "rbind" {
+                    bundle
+                        .set(&format!("/mounts/{index}/type"), json!("none"))
+                        .set(&format!("/mounts/{index}/options"), json!(["rbind", "ro"]));
+                }
+                bundle.args(&["true"]).write();
+                let before = env.world();
+                let done = env.run(&bundle).refused(
+                    1,
+                    &[&format!("mounts[{index}].destination"), "not a symlink"],
+                );
+                env.as_before(&before, &done.to_string());
+                victim.untouched(&format!("/{name} is a symlink to {}", way.display()));
+            }
+        }
+    }
+}
+
+/// Before the procfs is there, its place is a directory like any other; a volume would be hidden below it.
+#[test]
+fn a_volume_that_a_symlink_leads_to_the_place_of_proc_is_refused() {
+    let env = Env::new();
+    for to in ["/proc", "tmp/../proc", "/up/proc"] {
+        let mut bundle = env.bundle();
+        symlink(to, bundle.rootfs().join("data")).must("a link");
+        symlink("..", bundle.rootfs().join("up")).must("a link");
+        let volume = json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs"});
+        let mounts = bundle.config["mounts"].as_array_mut().must("mounts");
+        mounts.insert(0, volume);
+        bundle.args(&["true"]).write();
+        let before = env.world();
+        let done = env
+            .run(&bundle)
+            .refused(1, &["mounts[0]", "/data", "leads to /proc"]);
+        env.as_before(&before, &done.to_string());
     }
 }
 

@@ -409,6 +409,26 @@ fn devices_and_seccomp() {
                 json!([{"path": "/dev/x", "type": "q", "major": 1, "minor": 3}]),
             );
         }),
+        case(
+            "device of a number that the kernel would cut to that of /dev/mem",
+            &["linux.devices[0].major", "4294967297", "4095"],
+            |t| {
+                t.set(
+                    "/linux/devices",
+                    json!([{"path": "/dev/x", "type": "c", "major": 4_294_967_297_u64, "minor": 1}]),
+                );
+            },
+        ),
+        case(
+            "the same by its minor number",
+            &["linux.devices[0].minor", "1048577", "1048575"],
+            |t| {
+                t.set(
+                    "/linux/devices",
+                    json!([{"path": "/dev/x", "type": "b", "major": 1, "minor": 1_048_577}]),
+                );
+            },
+        ),
         case("device without path", &["linux.devices[0].path"], |t| {
             t.set(
                 "/linux/devices",

@@ -28,6 +28,29 @@ fn the_exit_code_is_the_programs() {
     }
 }
 
+/// As runc has it: a file is the whole process, and absent means false.
+#[test]
+fn a_file_says_itself_whether_its_process_may_gain_privileges() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .args(&["sleep", "1000"])
+        .set("/process/noNewPrivileges", json!(true));
+    let id = env.start(&bundle);
+    let args = ["grep", "NoNewPrivs", "/proc/self/status"];
+    env.exec(&id, &args).ok().prints("NoNewPrivs:\t1");
+    for (said, wanted) in [(None, 0), (Some(false), 0), (Some(true), 1)] {
+        let mut process =
+            json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/bin"], "args": args});
+        if let Some(said) = said {
+            process["noNewPrivileges"] = json!(said);
+        }
+        fs::write(env.dir.join("process.json"), process.to_string()).must("process.json");
+        let exec = env.orlop(&["exec", "--process", "process.json", &id]);
+        exec.run().ok().prints(&format!("NoNewPrivs:\t{wanted}"));
+    }
+}
+
 #[test]
 fn what_cannot_be_run_is_rc_255_in_one_line() {
     let env = Env::new();

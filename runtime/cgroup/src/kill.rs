@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use sys::Errno;
-use sys::process::Pid;
+use sys::process::{Handle, Pid};
 
 use crate::error::Error;
 use crate::file;
@@ -12,6 +12,8 @@ use crate::make::Cgroup;
 use crate::walk::walk;
 
 const SIGKILL: i32 = 9;
+/// How many processes are held at a time; each takes a descriptor.
+const HELD: usize = 64;
 
 impl Cgroup {
     /// Whether any of the directories is there.
@@ -71,20 +73,7 @@ impl Cgroup {
     }
 
     fn signal_each(&self, signal: i32) -> Result<(), Error> {
-        for pid in self.pids()? {
-            match sys::process::kill(Pid::from_raw(pid), signal) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(errno) => {
-                    let call = format!("send signal {signal} to process {pid}");
-                    return Err(Error::Call {
-                        call,
-                        errno,
-                        why: String::new(),
-                    });
-                }
-            }
-        }
-        Ok(())
+        signal_listed(|| self.pids(), signal)
     }
 
     /// Returns how many processes the kernel has killed because the memory limit was reached; `None` where it does not count.
@@ -105,6 +94,40 @@ impl Cgroup {
             Err(errno) => Err(Error::call("read", &path, errno)),
         }
     }
+}
+
+/// Sends a signal to every process that `list` names, in order, and to none that has got the number of one since: they are taken hold of, and
+/// only those that are named once more get it.
+fn signal_listed(list: impl Fn() -> Result<Vec<i32>, Error>, signal: i32) -> Result<(), Error> {
+    let failed = |pid: i32, errno| Error::Call {
+        call: format!("send signal {signal} to process {pid}"),
+        errno,
+        why: String::new(),
+    };
+    for pids in list()?.chunks(HELD) {
+        let mut held = Vec::new();
+        for pid in pids {
+            match Handle::open(Pid::from_raw(*pid)) {
+                Ok(process) => held.push((*pid, process)),
+                Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(failed(*pid, errno)),
+            }
+        }
+        if held.is_empty() {
+            continue;
+        }
+        let still = list()?;
+        for (pid, process) in held {
+            if still.binary_search(&pid).is_err() {
+                continue;
+            }
+            match process.signal(signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(failed(pid, errno)),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Collects the processes of a directory and all below it.
@@ -145,4 +168,39 @@ fn processes_of_threads(dir: &OwnedFd) -> file::Result<Vec<i32>> {
         line.trim().parse::<i32>().ok().filter(|pid| *pid > 0)
     };
     Ok(text.lines().filter_map(process).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::process::{Child, Command};
+
+    fn sleep() -> Child {
+        let child = Command::new("/bin/sleep").arg("1000").spawn();
+        child.expect("sleep")
+    }
+
+    #[test]
+    fn a_number_that_is_somebody_elses_by_now_is_spared() {
+        let (mut ours, mut other) = (sleep(), sleep());
+        let number = |child: &Child| child.id().cast_signed();
+        let asked = Cell::new(false);
+        let list = || {
+            let mut pids = vec![number(&ours)];
+            // Somebody else has the number of a process that has ended since it was listed.
+            if !asked.replace(true) {
+                pids.push(number(&other));
+            }
+            pids.sort_unstable();
+            Ok(pids)
+        };
+        signal_listed(list, SIGKILL).expect("signal");
+        ours.wait()
+            .expect("the one that stays listed has been killed");
+        let spared = other.try_wait().expect("look").is_none();
+        other.kill().expect("end it");
+        other.wait().expect("end it");
+        assert!(spared, "a process that is not listed any more was killed");
+    }
 }

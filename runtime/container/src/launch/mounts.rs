@@ -19,6 +19,9 @@ use crate::timing::Timing;
 
 type Result<T> = std::result::Result<T, Failure>;
 
+/// What stands here is taken for what the name says, by later steps and in the container: it must be a directory of the root itself.
+const TRUSTED: [&str; 2] = ["/proc", "/sys"];
+
 /// Makes some of the plan's mounts, each with its place in the plan and its source, in their order.
 pub(super) fn make<'a>(
     mounts: impl Iterator<Item = (usize, (&'a Mount, Source))>,
@@ -82,13 +85,11 @@ fn remount(mount: &Mount, target: &OwnedFd) -> sys::Result<()> {
 /// Opens, or makes, the directory that a mount goes to.
 pub(super) fn directory(mount: &Mount, tree: &Tree) -> Result<OwnedFd> {
     open_target(mount, tree, |path, inside| tree.directory(path, inside))
-        .at(Step::Mount, destination(mount))
 }
 
 /// Opens, or makes, the file that a mount goes to.
 pub(super) fn file(mount: &Mount, tree: &Tree) -> Result<OwnedFd> {
     open_target(mount, tree, |path, inside| tree.file(path, inside))
-        .at(Step::Mount, destination(mount))
 }
 
 fn destination(mount: &Mount) -> String {
@@ -99,7 +100,10 @@ fn open_target(
     mount: &Mount,
     tree: &Tree,
     make: impl Fn(&Path, Inside) -> sys::Result<OwnedFd>,
-) -> sys::Result<OwnedFd> {
+) -> Result<OwnedFd> {
+    if TRUSTED.iter().any(|place| mount.target == Path::new(place)) {
+        return without_symlinks(mount, make(&mount.target, Inside::NoSymlinks));
+    }
     if mount.target_nofollow {
         let nofollow = OFlag::O_PATH | OFlag::O_NOFOLLOW;
         match fs::open_inside(
@@ -110,10 +114,44 @@ fn open_target(
             Inside::Root,
         ) {
             Err(Errno::ENOENT) => {}
-            other => return other,
+            other => return other.at(Step::Mount, destination(mount)),
         }
     }
-    make(&mount.target, Inside::Root)
+    match make(&mount.target, Inside::NoSymlinks) {
+        Err(Errno::ELOOP) => {}
+        other => return other.at(Step::Mount, destination(mount)),
+    }
+    let target = make(&mount.target, Inside::Root).at(Step::Mount, destination(mount))?;
+    // What is mounted there before the procfs is would be hidden below it, or stand in for it.
+    match tree.open(Path::new("/proc"), Inside::NoSymlinks) {
+        Ok(proc) if same(&proc, &target).at(Step::Mount, destination(mount))? => Err(Failure::new(
+            Step::Mount,
+            format!(
+                "{}: a symlink of the image leads to /proc; name another place",
+                destination(mount)
+            ),
+        )),
+        _ => Ok(target),
+    }
+}
+
+fn same(one: &OwnedFd, other: &OwnedFd) -> sys::Result<bool> {
+    let (one, other) = (fs::fstat(one)?, fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+/// CVE-2023-27561: as a symlink it would leave the place that later steps trust empty.
+fn without_symlinks(mount: &Mount, opened: sys::Result<OwnedFd>) -> Result<OwnedFd> {
+    match opened {
+        Err(Errno::ELOOP | Errno::ENOTDIR) => Err(Failure::new(
+            Step::Mount,
+            format!(
+                "{}: must be a directory of the root, not a symlink",
+                destination(mount)
+            ),
+        )),
+        other => other.at(Step::Mount, destination(mount)),
+    }
 }
 
 /// Attaches a mount, unless its target turned out, through a symlink, to lie where it could fake procfs (CVE-2019-16884,
@@ -142,27 +180,13 @@ fn file_system(mount: &Mount, tree: &Tree) -> Result<()> {
     place(made, &target, mount).map(drop)
 }
 
-/// Opens, or makes, the directory that a new file system goes to.
+/// Opens, or makes, the directory that a new file system goes to; that of a procfs or sysfs is one wherever it lies.
 pub(super) fn mount_point(mount: &Mount, tree: &Tree) -> Result<OwnedFd> {
-    let MountKind::Fs { fstype, .. } = &mount.kind else {
-        return directory(mount, tree);
-    };
-    // CVE-2023-27561: /proc or /sys as a symlink would leave the place that later steps trust empty.
-    let inside = if matches!(fstype.as_str(), "proc" | "sysfs") {
-        Inside::NoSymlinks
-    } else {
-        Inside::Root
-    };
-    match tree.directory(&mount.target, inside) {
-        Err(Errno::ELOOP | Errno::ENOTDIR) if inside == Inside::NoSymlinks => Err(Failure::new(
-            Step::Mount,
-            format!(
-                "{fstype} on {} ({}): must be a directory of the root, not a symlink",
-                mount.target.display(),
-                mount.at
-            ),
-        )),
-        other => other.at(Step::Mount, destination(mount)),
+    match &mount.kind {
+        MountKind::Fs { fstype, .. } if matches!(fstype.as_str(), "proc" | "sysfs") => {
+            without_symlinks(mount, tree.directory(&mount.target, Inside::NoSymlinks))
+        }
+        _ => directory(mount, tree),
     }
 }
 
@@ -274,9 +298,7 @@ fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
         return Ok(());
     };
     let object = || format!("cgroup on {} ({})", mount.target.display(), mount.at);
-    let target = tree
-        .directory(&mount.target, Inside::Root)
-        .at(Step::Mount, destination(mount))?;
+    let target = directory(mount, tree)?;
     let mut new = NewFs::open("tmpfs").at(Step::Mount, object())?;
     new.set("mode", "755").at(Step::Mount, object())?;
     configure(&mut new, "tmpfs", settings)
@@ -310,9 +332,7 @@ fn cgroup(mount: &Mount, tree: &Tree) -> Result<()> {
 }
 
 fn cgroup2(source: (&Path, Option<&Path>), mount: &Mount, tree: &Tree) -> Result<()> {
-    let target = tree
-        .directory(&mount.target, Inside::Root)
-        .at(Step::Mount, destination(mount))?;
+    let target = directory(mount, tree)?;
     let own = cgroup_copy(source, mount)?;
     place(own, &target, mount).map(drop)
 }

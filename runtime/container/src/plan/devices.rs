@@ -61,6 +61,10 @@ pub struct Link {
     pub target: PathBuf,
 }
 
+/// The highest numbers that the kernel keeps (`MINORBITS`, 20 of 32); of larger ones mknod(2) would take the lower part, another device.
+const HIGHEST_MAJOR: u64 = 4095;
+const HIGHEST_MINOR: u64 = 1_048_575;
+
 /// The nodes that the specification promises ("Default Devices").
 const DEFAULT: [(&str, u64, u64); 6] = [
     ("null", 1, 3),
@@ -112,20 +116,25 @@ fn given_device(device: &LinuxDevice, at: String, bind: bool) -> Result<Device, 
             format!("{:?} is not an absolute path", device.path()),
         ));
     }
-    let number = |name: &str, value: i64| {
-        let why = || format!("{value} is not a device number");
-        u64::try_from(value).map_err(|_| Refusal::new(format!("{at}.{name}"), why()))
+    let number = |name: &str, value: i64, highest: u64| {
+        let why = || format!("{value} is not a device number; use 0 to {highest}");
+        let number = u64::try_from(value)
+            .ok()
+            .filter(|number| *number <= highest);
+        number.ok_or_else(|| Refusal::new(format!("{at}.{name}"), why()))
     };
+    let major = || number("major", device.major(), HIGHEST_MAJOR);
+    let minor = || number("minor", device.minor(), HIGHEST_MINOR);
     let kind = match device.typ() {
         // A fifo has no numbers; what stands there is not looked at.
         LinuxDeviceType::P => DeviceKind::Fifo,
         LinuxDeviceType::B => DeviceKind::Block {
-            major: number("major", device.major())?,
-            minor: number("minor", device.minor())?,
+            major: major()?,
+            minor: minor()?,
         },
         LinuxDeviceType::C | LinuxDeviceType::U => DeviceKind::Char {
-            major: number("major", device.major())?,
-            minor: number("minor", device.minor())?,
+            major: major()?,
+            minor: minor()?,
         },
         LinuxDeviceType::A => {
             let why = "\"a\" is no kind of node; use c, b, u or p";
