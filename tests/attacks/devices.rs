@@ -101,6 +101,37 @@ fn cve_2025_52565_a_false_multiplexer_is_refused() {
     }
 }
 
+/// With a true multiplexer among false terminals: the one that is made must not be opened by the name that it would have there.
+#[test]
+fn cve_2025_52565_what_stands_at_the_terminals_name() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    bundle
+        .set("/root/readonly", json!(false))
+        .capabilities(&["CAP_SYS_ADMIN"]);
+    bundle.sh(
+        "mkdir /true && mount --bind /dev/pts /true && mount -t tmpfs false /dev/pts && touch /dev/pts/ptmx && \
+         mount --bind /true/ptmx /dev/pts/ptmx && for n in 0 1 2 3 4 5 6 7; do echo false > /dev/pts/$n; done && \
+         touch /ready; exec sleep 1000",
+    );
+    let id = env.start(&bundle);
+    orlop_tests::until("the false terminals", || {
+        bundle.rootfs().join("ready").exists().then_some(())
+    });
+    let socket = ConsoleSocket::listen(env.dir.join("console"));
+    let exec = env
+        .orlop(&["exec", "--tty", "--detach", "--console-socket"])
+        .arg(&socket.path)
+        .args([&id, "sh", "-c", "echo secret; sleep 1; echo the end"]);
+    exec.run().ok();
+    let (_, master) = socket.receive();
+    let text = Pty::of_master(File::from(master)).expect("the end");
+    assert!(text.contains("secret"), "{text}");
+    env.exec(&id, &["sh", "-c", "cat /dev/pts/[0-7] | sort -u"])
+        .ok()
+        .prints("false");
+}
+
 #[test]
 fn cve_2026_41579_what_stands_in_place_of_a_device() {
     let env = Env::new();

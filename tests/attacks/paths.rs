@@ -306,6 +306,104 @@ fn cve_2021_30465_symlink_exchange_in_a_shared_volume() {
     }
 }
 
+/// The same, where each container needs directories that are not there yet, and by a link that stays.
+#[test]
+fn cve_2024_45310_directories_are_made_inside() {
+    let env = Env::new();
+    let victim = Victim::new(&env);
+    let volume = env.dir.join("volume");
+    fs::create_dir_all(volume.join("a")).must("a volume");
+    symlink(&victim.dir, volume.join("b")).must("a link");
+    symlink(&victim.dir, volume.join("link")).must("a link");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                sys::exchange(&volume.join("a"), &volume.join("b")).must("exchange");
+            }
+        });
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for n in 0..50 {
+                let mut bundle = env.bundle();
+                bundle
+                    .mount("/volume", "bind", &volume, &["rbind"])
+                    .mount(&format!("/volume/a/new{n}/er"), "tmpfs", "raced", &[])
+                    .mount(&format!("/volume/link/new{n}/er"), "tmpfs", "raced", &[])
+                    .args(&["true"]);
+                let done = env.run(&bundle);
+                if done.rc != 0
+                    && let Some(complaint) = done.complaint(1, &["mounts["])
+                {
+                    panic!("{complaint}\n{done}");
+                }
+                victim.untouched("a race");
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        if let Err(panic) = done {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// Runs the bundle as on a kernel from before Linux 5.6; demands success, or a refusal that names one of `names`.
+fn without_openat2(env: &Env, bundle: &Bundle, names: &str) -> orlop_tests::Done {
+    bundle.write();
+    let run = env
+        .orlop(&["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(env.id());
+    let done = run
+        .with(|command| sys::deny(command, libc::SYS_openat2, libc::ENOSYS))
+        .run();
+    if done.rc != 0
+        && let Some(complaint) = done.complaint(1, &[names])
+    {
+        panic!("{complaint}\n{done}");
+    }
+    done
+}
+
+/// What stands in for openat2 is tried whatever the kernel has, so that its defences can be taken out one by one.
+#[test]
+fn without_openat2_paths_stay_inside() {
+    let env = Env::new();
+    let victim = Victim::new(&env);
+    for way in ways(&victim.dir) {
+        for target in ["/link/new", "/link/deep/er", "/../../link/file"] {
+            let mut bundle = env.bundle();
+            symlink(&way, bundle.rootfs().join("link")).must("a link");
+            let source = env.dir.join("victim/sub");
+            match target.ends_with("file") {
+                true => bundle.mount(target, "bind", "/etc/passwd", &["bind"]),
+                false => bundle.mount(target, "bind", &source, &["bind"]),
+            };
+            bundle.sh("cat /link/file 2>/dev/null | head -c 9");
+            let done = without_openat2(&env, &bundle, "mounts[7]");
+            assert!(
+                !done.stdout().contains("untouched"),
+                "{target}: the container sees the host's file\n{done}"
+            );
+            victim.untouched(target);
+        }
+    }
+}
+
+#[test]
+fn without_openat2_proc_and_sys_are_no_symlinks() {
+    let env = Env::new();
+    for (name, index) in [("proc", 0), ("sys", 5)] {
+        for way in ["/tmp", "tmp/../tmp"] {
+            let mut bundle = env.bundle();
+            fs::remove_dir(bundle.rootfs().join(name)).must("remove the directory");
+            symlink(way, bundle.rootfs().join(name)).must("a link");
+            bundle.args(&["true"]);
+            let at = format!("mounts[{index}].destination");
+            without_openat2(&env, &bundle, &at).refused(1, &[&at, "not a symlink"]);
+        }
+    }
+}
+
 fn race(env: &Env, volume: &Path, victim: &Victim) {
     let mut bundle = env.bundle();
     // A container may do to its own root file system what it likes; what must not happen is a mount or a file elsewhere.
