@@ -111,7 +111,8 @@ fn cve_2025_52565_what_stands_at_the_terminals_name() {
         .capabilities(&["CAP_SYS_ADMIN"]);
     bundle.sh(
         "mkdir /true && mount --bind /dev/pts /true && mount -t tmpfs false /dev/pts && touch /dev/pts/ptmx && \
-         mount --bind /true/ptmx /dev/pts/ptmx && for n in 0 1 2 3 4 5 6 7; do echo false > /dev/pts/$n; done && \
+         mount --bind /true/ptmx /dev/pts/ptmx && \
+         mkdir /dev/pts/pts && mount --bind /true /dev/pts/pts && for n in 0 1 2 3 4 5 6 7; do echo false > /dev/pts/$n; done && \
          touch /ready; exec sleep 1000",
     );
     let id = env.start(&bundle);

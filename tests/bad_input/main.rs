@@ -7,6 +7,7 @@ mod kernel;
 mod namespaces;
 mod resources;
 mod scheduling;
+mod words;
 
 use orlop_tests::{Bundle, Env, orlop};
 

@@ -318,3 +318,21 @@ fn by_status() {
         mounts(&env, "add", &id, &list).refused(1, &["mount namespace"]);
     }
 }
+
+#[test]
+fn a_relative_destination_is_taken_below_the_root_with_a_warning() {
+    let env = Env::new();
+    let mut bundle = sleeper(&env);
+    let wanted = |at: &str| format!("{at}.destination: \"tmp/here\" is not an absolute path");
+    bundle.mount("tmp/here", "tmpfs", "tmpfs", &[]);
+    bundle.args(&["true"]);
+    let done = env.run(&bundle).ok();
+    assert!(done.stderr().contains(&wanted("mounts[7]")), "{done}");
+    if hidden("mounts add", "open_tree") {
+        return;
+    }
+    let id = env.start(&sleeper(&env));
+    let done = mounts(&env, "add", &id, &json!([tmpfs("tmp/here", &[])])).ok();
+    assert!(done.stderr().contains(&wanted("mounts[0]")), "{done}");
+    assert!(table(&env, &id).contains(&"/tmp/here".to_owned()));
+}

@@ -322,7 +322,14 @@ fn a_refused_update_changes_nothing() {
             ["--memory", "lots"],
             "invalid value for memory: \"lots\" is not a size",
         ),
-        (["--cpu-share", "-5"], "invalid value for cpu-share"),
+        (
+            ["--cpu-share", "-5"],
+            "invalid value for cpu-share: \"-5\" is not a whole number from 0 to 18446744073709551615",
+        ),
+        (
+            ["--blkio-weight", "70000"],
+            "invalid value for blkio-weight: \"70000\" is not a whole number from 0 to 65535",
+        ),
         (
             ["--blkio-weight", "5"],
             "linux.resources.blockIO.weight: 5 is outside of 10 to 1000",
@@ -429,4 +436,33 @@ fn every_living_container_can_be_updated() {
         done.stderr().contains("--kernel-memory-tcp is obsolete"),
         "{done}"
     );
+}
+
+#[test]
+fn resources_that_say_nothing_are_warned_about_or_refused() {
+    let case = Case::new(json!({"pids": {"limit": 77}}));
+    let id = case.id.as_str();
+    let update = |text: &str| {
+        let command = case.env.orlop(&["update", "--resources=-", id]);
+        command.stdin(text).run()
+    };
+    for text in ["[]", "[{\"pids\": {\"limit\": 5}}]"] {
+        update(text).refused(1, &["--resources -: is a list"]);
+    }
+    update("{\"pids\": [5]}").refused(1, &["--resources -: pids: is a list"]);
+    update("").refused(1, &["--resources -: ", "the text ends"]);
+    for text in [
+        "{\"bogus\": 1}",
+        "{\"linux\": {\"resources\": {\"pids\": {\"limit\": 5}}}}",
+    ] {
+        let done = update(text).ok();
+        let said = done.stderr();
+        assert!(
+            said.contains("no field of linux.resources") && said.contains("pids"),
+            "{done}"
+        );
+    }
+    // Nothing at all is no mistake.
+    assert_eq!(update("{}").ok().stderr(), "");
+    assert_eq!(case.pids(), "77");
 }

@@ -398,6 +398,16 @@ pub(crate) fn refused(path: &Path, value: &str, json_path: &str, errno: Errno) -
         ("cpu.rt_runtime_us" | "cpu.rt_period_us", Errno::ENOENT) => {
             "; this kernel has no real-time groups".to_owned()
         }
+        ("cpuset.cpus" | "cpuset.mems", Errno::ERANGE | Errno::EINVAL | Errno::EACCES) => {
+            there_are(path)
+        }
+        ("cpu.max" | "cpu.cfs_period_us" | "cpu.cfs_quota_us", Errno::EINVAL) => {
+            "; a period is 1000 to 1000000 microseconds, a quota at least 1000, and on cgroup v1 no larger a part of its period than the cgroup above has".to_owned()
+        }
+        ("cpu.max.burst" | "cpu.cfs_burst_us", Errno::EINVAL) => {
+            "; a burst is not above its quota".to_owned()
+        }
+        (name, Errno::ENOENT) if name.starts_with("hugetlb.") => page_sizes(path),
         ("devices.allow", Errno::EPERM) => {
             "; the parent cgroup does not allow it either".to_owned()
         }
@@ -419,6 +429,37 @@ pub(crate) fn refused(path: &Path, value: &str, json_path: &str, errno: Errno) -
         call: format!("write {value:?} to {}", path.display()),
         errno,
         why: format!("{hint} ({json_path})"),
+    }
+}
+
+/// Names the processors or memory nodes that a cgroup can have: those of the one above.
+fn there_are(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let above = path.parent().and_then(Path::parent);
+    let read = |file: String| file::read(&above?.join(file)).ok();
+    // On cgroup v2 the list is empty where nobody has set one.
+    let list = read(format!("{name}.effective")).or_else(|| read(name.clone().into_owned()));
+    match list.filter(|list| !list.is_empty()) {
+        Some(list) => format!("; the cgroup above has {list}"),
+        None => String::new(),
+    }
+}
+
+/// Names the sizes of huge pages that this kernel has, by the files of a cgroup.
+fn page_sizes(path: &Path) -> String {
+    let entries = path.parent().map(std::fs::read_dir);
+    let names = entries.into_iter().flatten().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let size = name.strip_prefix("hugetlb.")?.split('.').next()?.to_owned();
+        Some(size)
+    };
+    let sizes: std::collections::BTreeSet<String> = names.filter_map(size).collect();
+    let sizes: Vec<String> = sizes.into_iter().collect();
+    if sizes.is_empty() {
+        "; this kernel has no huge pages".to_owned()
+    } else {
+        format!("; this kernel has pages of {}", sizes.join(", "))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::spelling;
+use crate::{shape, spelling};
 
 /// A bundle as it was read, before anything is decided.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Bundle {
 
     /// Parses a configuration for a bundle directory, of which nothing is looked at; `name` says where it is from.
     pub fn parse(dir: PathBuf, config: &[u8], name: &str) -> Result<Self> {
-        let spec = parse_json(config, name)?;
+        let spec = parse_document(config, name)?;
         if let Some(path) = nul(config, &spec)? {
             bail!("{name}: {path}: holds a NUL character, which no text for the kernel may");
         }
@@ -86,7 +86,7 @@ pub fn parse_mounts(bytes: &[u8], name: &str) -> Result<Vec<Mount>> {
     if list {
         parse_json(bytes, name)
     } else {
-        parse_json::<Section>(bytes, name).map(|section| section.mounts)
+        parse_document::<Section>(bytes, name).map(|section| section.mounts)
     }
 }
 
@@ -97,11 +97,21 @@ pub fn load_process(file: &Path) -> Result<Process> {
 
 /// Parses a `process.json`; `name` says where it is from.
 pub fn parse_process(bytes: &[u8], name: &str) -> Result<Process> {
-    parse_json(bytes, name)
+    parse_document(bytes, name)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).map_err(|error| anyhow::anyhow!("{}: {}", file.display(), lower(&error)))
+}
+
+/// Parses a JSON object of the specification; `name` says where it is from. A list in the place of an object is refused: what reads the
+/// text would take its elements for the object's fields, one after the other.
+pub(crate) fn parse_document<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T> {
+    if let Some(path) = shape::misplaced_list(bytes) {
+        let path = if path.is_empty() { path } else { path + ": " };
+        bail!("{name}: {path}is a list; write an object, {{\"NAME\": VALUE, ...}}");
+    }
+    parse_json(bytes, name)
 }
 
 /// Parses JSON from anywhere; `name` says where from.
@@ -114,7 +124,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Resul
             return tracked(value, name);
         }
         tracked::<T, _>(&mut serde_json::Deserializer::from_slice(bytes), name)?;
-        bail!("{name}: {plain}")
+        bail!("{name}: {}", plain_words(&plain.to_string()))
     })
 }
 
@@ -123,19 +133,40 @@ where
     D: serde::Deserializer<'de, Error = serde_json::Error>,
 {
     serde_path_to_error::deserialize(json).map_err(|error| {
-        let inner = error.inner().to_string();
+        let inner = plain_words(&error.inner().to_string());
         // A field that is missing is not on the way to itself.
         let missing = inner
             .strip_prefix("missing field `")
             .and_then(|rest| rest.split('`').next());
         let path = error.path().to_string();
-        match (path.as_str(), missing) {
-            (".", None) => anyhow::anyhow!("{name}: {inner}"),
-            (".", Some(field)) => anyhow::anyhow!("{name}: {field}: {inner}"),
+        // Where the text ends too early there is a place without a name.
+        let path = path.strip_suffix('?').unwrap_or(&path);
+        match (path.strip_suffix('.').unwrap_or(path), missing) {
+            ("" | ".", None) => anyhow::anyhow!("{name}: {inner}"),
+            ("" | ".", Some(field)) => anyhow::anyhow!("{name}: {field}: {inner}"),
             (path, None) => anyhow::anyhow!("{name}: {path}: {inner}"),
             (path, Some(field)) => anyhow::anyhow!("{name}: {path}.{field}: {inner}"),
         }
     })
+}
+
+/// Says in our words what the crates that read JSON and the specification's names say in theirs.
+fn plain_words(text: &str) -> String {
+    if let Some(rest) = text.strip_prefix("EOF while parsing ") {
+        return format!("the text ends in the middle of {rest}; is it whole?");
+    }
+    if let Some((name, _)) = text
+        .strip_prefix("no variant for ")
+        .and_then(|rest| rest.split_once(" (converted to "))
+    {
+        return format!(
+            "unknown capability {name:?}; use a name of capabilities(7), such as CAP_NET_ADMIN"
+        );
+    }
+    if let Some(list) = text.strip_prefix("Invalid execCPUAffinity format: ") {
+        return format!("{list:?} is not a list of processors; write one such as \"0-3,5\"");
+    }
+    text.to_owned()
 }
 
 /// Returns an I/O error's reason as messages use it, without the errno's number.

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod reached;
 pub mod resctrl;
 pub mod resources;
+mod shape;
 mod spelling;
 pub mod state;
 pub mod text;

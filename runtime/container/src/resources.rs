@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
 
-use crate::bundle::parse_json;
+use crate::bundle::{parse_document, parse_json};
 
 /// Fields in which zero, or an empty text, means "as it is"; a limit of none at all is -1.
 const UNSET: [(&str, &[&str]); 4] = [
@@ -33,11 +33,40 @@ const KEYS: [&[&str]; 3] = [&["major", "minor"], &["pageSize"], &["name"]];
 
 /// Parses resources as callers of `update` write them; `name` says where they come from.
 pub fn parse(bytes: &[u8], name: &str) -> Result<LinuxResources> {
-    let mut value: Value = parse_json(bytes, name)?;
+    let mut value: Value = parse_document(bytes, name)?;
     prune(&mut value);
     // Once more from text: an error then names the field's path.
     let text = serde_json::to_vec(&value).context("write resources as JSON")?;
     parse_json(&text, name)
+}
+
+/// The fields of `linux.resources`.
+const FIELDS: [&str; 9] = [
+    "blockIO",
+    "cpu",
+    "devices",
+    "hugepageLimits",
+    "memory",
+    "network",
+    "pids",
+    "rdma",
+    "unified",
+];
+
+/// Returns a warning where a change says something, and none of it is a field of `linux.resources`: nothing would be changed.
+#[must_use]
+pub fn nothing_known(bytes: &[u8], name: &str) -> Option<String> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    let fields = value.as_object()?;
+    if fields.is_empty() || fields.keys().any(|key| FIELDS.contains(&key.as_str())) {
+        return None;
+    }
+    let keys: Vec<_> = fields.keys().map(String::as_str).collect();
+    Some(format!(
+        "{name}: {}: no field of linux.resources, which are {}; nothing is changed by it",
+        keys.join(", "),
+        FIELDS.join(", ")
+    ))
 }
 
 /// Returns only what a change sets.

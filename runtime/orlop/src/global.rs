@@ -82,7 +82,7 @@ impl Invocation {
             .try_get_matches_from(std::iter::once(&OsString::from(name)).chain(options));
         let global = matches
             .and_then(|mut matches| Global::from_arg_matches_mut(&mut matches))
-            .map_err(|error| usage(&error))?;
+            .map_err(|error| format!("{}; see {name} --help", usage(&error)))?;
         let mut rest = rest.iter().skip(1).cloned();
         let command = rest
             .next()
@@ -255,5 +255,18 @@ pub(crate) fn usage(error: &clap::Error) -> String {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    line.join(" ").trim_start_matches("error: ").to_string()
+    let line = line.join(" ");
+    let line = line.replace(" is not in 0..=", " is not a whole number from 0 to ");
+    // The words of Rust's number parser, for its largest sort among our options.
+    let no_number = "not a whole number from 0 to 4294967295";
+    [
+        "invalid digit found in string",
+        "number too large to fit in target type",
+        "number too small to fit in target type",
+        "cannot parse integer from empty string",
+    ]
+    .iter()
+    .fold(line, |line, theirs| line.replace(theirs, no_number))
+    .trim_start_matches("error: ")
+    .to_string()
 }

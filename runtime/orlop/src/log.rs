@@ -75,6 +75,10 @@ impl Log {
                 level,
             });
         };
+        let text = path.to_string_lossy();
+        if text.starts_with("journald:") || text.starts_with("syslog:") {
+            bail!("--log: {text}: messages go to a file or to standard error here; name a file");
+        }
         // crun's spelling of the same.
         let path = path
             .to_str()

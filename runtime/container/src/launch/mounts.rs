@@ -202,7 +202,7 @@ pub(super) fn new_file_system(mount: &Mount, target: Option<&OwnedFd>) -> Result
         return Err(Failure::new(Step::Mount, &mount.at));
     };
     let object = || format!("{fstype} on {} ({})", mount.target.display(), mount.at);
-    let mut new = NewFs::open(fstype).at(Step::Mount, object())?;
+    let mut new = NewFs::open(fstype).map_err(|errno| refused(errno, &[], object()))?;
     if let Some(source) = source {
         new.set("source", source).at(Step::Mount, object())?;
     }
@@ -241,6 +241,10 @@ fn refused(errno: Errno, settings: &[Setting], object: String) -> Failure {
     let all: Vec<_> = settings.iter().map(text).collect();
     let object = match errno {
         Errno::EINVAL if !all.is_empty() => format!("{object}: options {}", all.join(",")),
+        // A word of fsopen(2) for an unknown type; as its reason it speaks of a device.
+        Errno::ENODEV => {
+            format!("{object}: this kernel has no such file system, or no device for it")
+        }
         _ => object,
     };
     Failure {

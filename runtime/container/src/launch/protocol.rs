@@ -123,8 +123,14 @@ steps! {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.step.text(), self.object)?;
-        self.errno
-            .map_or(Ok(()), |errno| write!(f, ": {}", sys::reason(errno)))
+        if let Some(errno) = self.errno {
+            write!(f, ": {}{}", sys::reason(errno), self.hint())?;
+        }
+        match self.step {
+            Step::Cwd => f.write_str(" (process.cwd)"),
+            Step::Exec => f.write_str(" (process.args)"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -144,6 +150,20 @@ impl Failure {
         Self {
             errno: Some(errno),
             ..Self::new(Step::Cgroup, hierarchy)
+        }
+    }
+
+    /// Returns what the kernel's reason means for the step, where it does not say so itself.
+    fn hint(&self) -> &'static str {
+        match (self.step, self.errno) {
+            (Step::Sysctl, Some(Errno::ENOENT)) => {
+                "; this kernel, or this namespace of it, has no such parameter: a module may be missing"
+            }
+            (Step::Exec, Some(Errno::EPERM)) => {
+                "; a seccomp filter has to allow execve (linux.seccomp)"
+            }
+            (Step::Exec, Some(Errno::E2BIG)) => "; shorten process.args or process.env",
+            _ => "",
         }
     }
 
@@ -293,7 +313,7 @@ mod tests {
         );
         check(
             Failure::new(Step::Exec, "\"x\": executable file not found in $PATH"),
-            "exec: \"x\": executable file not found in $PATH",
+            "exec: \"x\": executable file not found in $PATH (process.args)",
         );
     }
 }

@@ -83,11 +83,9 @@ pub(super) fn plan(spec: &Spec, bind: bool, dev: Dev) -> Result<Vec<Device>, Ref
         .as_ref()
         .and_then(|linux| linux.devices().as_ref());
     for (index, device) in given.into_iter().flatten().enumerate() {
-        plan.push(given_device(
-            device,
-            format!("linux.devices[{index}]"),
-            bind,
-        )?);
+        let device = given_device(device, format!("linux.devices[{index}]"), bind)?;
+        refuse_second(&device, &plan)?;
+        plan.push(device);
     }
     if dev == Dev::Ours {
         for (name, major, minor) in DEFAULT {
@@ -107,6 +105,22 @@ pub(super) fn plan(spec: &Spec, bind: bool, dev: Dev) -> Result<Vec<Device>, Ref
         }
     }
     Ok(plan)
+}
+
+/// Refuses another node at the path of one before it; the same one twice does no harm.
+fn refuse_second(device: &Device, before: &[Device]) -> Result<(), Refusal> {
+    let other = before.iter().find(|other| other.path == device.path);
+    match other.filter(|other| other.kind != device.kind) {
+        Some(other) => Err(Refusal::new(
+            format!("{}.path", device.at),
+            format!(
+                "{} is another node in {}; keep one of them",
+                device.path.display(),
+                other.at
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn given_device(device: &LinuxDevice, at: String, bind: bool) -> Result<Device, Refusal> {

@@ -114,7 +114,39 @@ pub(super) fn ranges(maps: Option<&Vec<LinuxIdMapping>>, at: &str) -> Result<Vec
             size,
         })
     };
-    maps.into_iter().flatten().enumerate().map(map).collect()
+    let ranges = maps.into_iter().flatten().enumerate().map(map);
+    let ranges: Vec<IdMap> = ranges.collect::<Result<_, _>>()?;
+    refuse_overlaps(&ranges, at)?;
+    Ok(ranges)
+}
+
+/// How many ranges a map may have since Linux 4.15 (user_namespaces(7)).
+const MOST: usize = 340;
+
+/// Refuses ranges that give an id twice, on either side: the kernel would only say that the map is invalid.
+fn refuse_overlaps(ranges: &[IdMap], at: &str) -> Result<(), Refusal> {
+    if ranges.len() > MOST {
+        let why = format!("{} ranges; the kernel takes {MOST}", ranges.len());
+        return Err(Refusal::new(at, why));
+    }
+    let overlap = |one: u32, other: u32, (a, b): (&IdMap, &IdMap)| {
+        one < other + b.size && other < one + a.size
+    };
+    for (index, range) in ranges.iter().enumerate() {
+        for (earlier, other) in ranges[..index].iter().enumerate() {
+            let whose = if overlap(range.container, other.container, (range, other)) {
+                "container"
+            } else if overlap(range.host, other.host, (range, other)) {
+                "host"
+            } else {
+                continue;
+            };
+            let why =
+                format!("has ids of the {whose} that {at}[{earlier}] has, too; give each id once");
+            return Err(Refusal::new(format!("{at}[{index}]"), why));
+        }
+    }
+    Ok(())
 }
 
 /// Decides who writes a map.

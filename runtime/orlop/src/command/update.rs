@@ -1,6 +1,5 @@
 //! `update`.
 
-use std::fmt::Display;
 use std::io::Read;
 use std::str::FromStr;
 
@@ -85,10 +84,14 @@ pub(super) fn update(invocation: &Invocation) -> Result<Done, Failure> {
         let (root, _) = invocation.root()?;
         let mut warnings = Vec::new();
         let change = match line.resources.as_deref().filter(|file| !file.is_empty()) {
-            Some(file) => Change {
-                resources: resources::parse(&read(file)?, file)?,
-                ..Change::default()
-            },
+            Some(file) => {
+                let (bytes, name) = (read(file)?, format!("--resources {file}"));
+                warnings.extend(resources::nothing_known(&bytes, &name));
+                Change {
+                    resources: resources::parse(&bytes, &name)?,
+                    ..Change::default()
+                }
+            }
             None => {
                 warnings.extend(obsolete(&line));
                 of_options(&line)?
@@ -185,15 +188,40 @@ fn resources_of(line: &Line) -> Result<Value> {
 
 fn number<T>(name: &str, text: &Option<String>) -> Result<Option<Value>>
 where
-    T: FromStr<Err: Display> + Into<Value>,
+    T: Bounded + Into<Value>,
 {
     let Some(text) = text.as_deref().filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
     match text.parse::<T>() {
         Ok(number) => Ok(Some(number.into())),
-        Err(error) => bail!("invalid value for {name}: {text:?}: {error}"),
+        Err(_) => bail!(
+            "invalid value for {name}: {text:?} is not a whole number from {} to {}",
+            T::LOWEST,
+            T::HIGHEST
+        ),
     }
+}
+
+/// A sort of number, with what it can hold.
+trait Bounded: FromStr {
+    const LOWEST: i64;
+    const HIGHEST: u64;
+}
+
+impl Bounded for u16 {
+    const LOWEST: i64 = 0;
+    const HIGHEST: u64 = u16::MAX as u64;
+}
+
+impl Bounded for u64 {
+    const LOWEST: i64 = 0;
+    const HIGHEST: u64 = u64::MAX;
+}
+
+impl Bounded for i64 {
+    const LOWEST: i64 = i64::MIN;
+    const HIGHEST: u64 = i64::MAX.cast_unsigned();
 }
 
 fn size(name: &str, text: &Option<String>) -> Result<Option<Value>> {

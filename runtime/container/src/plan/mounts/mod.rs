@@ -197,6 +197,13 @@ fn one(
     warnings: &mut Vec<String>,
 ) -> Result<Mount, Refusal> {
     let target = target(mount, at)?;
+    if !mount.destination().is_absolute() {
+        warnings.push(format!(
+            "{at}.destination: {:?} is not an absolute path, which the specification does not want any more; taken for {:?}",
+            mount.destination(),
+            target
+        ));
+    }
     let mut parsed = parse(mount.options().as_ref().map_or(&[][..], Vec::as_slice), at)?;
     let fstype = mount.typ().as_deref().unwrap_or("");
     if fstype == "bind" && parsed.bind.is_none() {
