@@ -17,6 +17,7 @@ mod entry;
 mod error;
 mod file;
 mod freeze;
+mod hint;
 mod kill;
 mod layout;
 mod limits;
