@@ -226,7 +226,7 @@ fn refused_by_name() {
         (mount(&["bind"], Value::Null, one()), &[uid]),
         (
             mount(&["bind"], twice.clone(), twice),
-            &[uid, "invalid argument"],
+            &["mounts[7].uidMappings[1]", "mounts[7].uidMappings[0]"],
         ),
         (other("tmpfs", "tmpfs"), &["mounts[7].type", "bind"]),
         (
