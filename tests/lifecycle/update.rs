@@ -274,6 +274,7 @@ fn resources_come_from_a_file_or_from_stdin() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "table")]
 fn a_refused_update_changes_nothing() {
     let case = Case::new(
         json!({"memory": {"limit": 134_217_728}, "pids": {"limit": 44}, "cpu": {"shares": 333}}),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sys::Errno;
 
 use crate::error::Error;
+use crate::hint::hint;
 use crate::plan::{Dir, Missing, Plan, Write};
 use crate::unit::Unit;
 use crate::update::{Former, Journal};
