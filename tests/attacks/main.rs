@@ -7,6 +7,7 @@ mod exec;
 mod host;
 mod mounts;
 mod neighbour;
+mod outputs;
 mod paths;
 mod procfs;
 mod records;

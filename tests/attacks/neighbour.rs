@@ -1,6 +1,6 @@
 //! What a process in the container can take from a process of the runtime that enters its pid namespace (CVE-2016-9962).
 
-use orlop_tests::{Bundle, Env, Must, Running, sys, until};
+use orlop_tests::{Bundle, Env, Gate, Must, Running, until};
 use serde_json::json;
 use std::fs;
 
@@ -42,11 +42,12 @@ fn tried(looker: &Running, processes: impl Fn() -> Vec<i32>) -> String {
 fn cve_2016_9962_of_exec() {
     let env = Env::new();
     let (id, running) = looker(&env);
-    // The runtime waits for a reader of its pid file while the process that it has added is ready to execute its program.
-    let fifo = env.dir.join(".pid");
-    sys::mknod(&fifo, libc::S_IFIFO | 0o600, (0, 0)).must("a fifo");
+    // The runtime is held where it makes its pid file, while the process that it has added is ready to execute its program.
+    let dir = env.dir.join("gate");
+    fs::create_dir(&dir).must("a directory");
+    let gate = Gate::before(&dir).must("a gate");
     let exec = env
-        .orlop(&["exec", "--pid-file", "pid", &id, "true"])
+        .orlop(&["exec", "--pid-file", "gate/pid", &id, "true"])
         .spawn();
     let children = format!("/proc/{0}/task/{0}/children", exec.pid());
     // There is one for a moment that enters before it.
@@ -56,8 +57,9 @@ fn cve_2016_9962_of_exec() {
             .filter_map(|pid| pid.parse().ok())
             .collect()
     };
+    until("the runtime is held", || gate.holds().then_some(()));
     let seen = tried(&running, children);
-    fs::read(&fifo).must("the pid file");
+    drop(gate);
     exec.wait().ok();
     assert!(
         !seen.contains("open"),

@@ -190,10 +190,17 @@ fn a_failed_restore_leaves_nothing() {
     env.orlop(&["delete", &id]).run().ok();
 
     let before = env.world();
-    // Late: all processes are there already.
     let nowhere = env.dir.join("no/such/pid").display().to_string();
     place
         .restoring(&bundle, &id, &["--pid-file", &nowhere])
+        .run()
+        .refused(1, &["pid file"]);
+    env.as_before(&before, "a pid file without a directory");
+    // Late: all processes are there already.
+    fs::create_dir(env.dir.join(".late")).must("a directory in its way");
+    let late = env.dir.join("late").display().to_string();
+    place
+        .restoring(&bundle, &id, &["--pid-file", &late])
         .run()
         .refused(1, &["pid file"]);
     env.as_before(&before, "a pid file that cannot be written");

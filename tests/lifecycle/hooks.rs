@@ -287,3 +287,61 @@ fn a_hook_that_writes_much_or_reads_nothing_holds_nobody_up() {
     env.run(&bundle).ok();
     assert!(begin.elapsed() < patient(Duration::from_secs(5)));
 }
+
+#[test]
+fn poststop_hooks_end_a_creation_that_fails_after_others_have_run() {
+    let env = Env::new();
+    let check = |edit: &dyn Fn(&mut Bundle), options: &[&str], wanted: &[&str], error: &str| {
+        let before = env.world();
+        let mut bundle = bundle(&env);
+        bundle.args(&["nosuch"]);
+        hook(&mut bundle, "createRuntime", "echo createRuntime >> $LOG");
+        hook(
+            &mut bundle,
+            "poststop",
+            "echo poststop $(grep -o stopped) >> $LOG",
+        );
+        edit(&mut bundle);
+        bundle.write();
+        for verb in ["create", "run"] {
+            fs::write(log(&bundle), "").must("an empty log");
+            let line = env.orlop(&[verb, "--bundle"]).arg(&bundle.dir);
+            let done = line.args(options).arg(env.id()).run();
+            assert!(done.rc == 1 && done.stderr().contains(error), "{done}");
+            let text = fs::read_to_string(log(&bundle)).must("the log");
+            assert_eq!(text.lines().collect::<Vec<_>>(), wanted, "{done}");
+            // Nothing of the container is there any more, and nothing was left by those that failed.
+            env.as_before(&before, error);
+        }
+    };
+    let both = &["createRuntime", "poststop stopped"];
+    check(&|_| {}, &[], both, "executable file not found");
+    let fails = |kind: &'static str| move |bundle: &mut Bundle| hook(bundle, kind, "exit 5");
+    check(&fails("createRuntime"), &[], both, "hooks.createRuntime[1]");
+    check(
+        &fails("createContainer"),
+        &[],
+        both,
+        "hooks.createContainer[0]",
+    );
+    check(
+        &fails("prestart"),
+        &[],
+        &["poststop stopped"],
+        "hooks.prestart[0]",
+    );
+    // One that fails is said beside the error, and the others run.
+    let first = |bundle: &mut Bundle| {
+        let poststop = json!({"path": "/bin/false", "args": ["false"]});
+        bundle.set("/hooks/poststop/-", poststop);
+        hook(bundle, "poststop", "echo last >> $LOG");
+    };
+    let all = &["createRuntime", "poststop stopped", "last"];
+    check(&first, &[], all, "warning: config.json: hooks.poststop[1]");
+    // Before any hook there is nothing for them to undo.
+    let missing = |bundle: &mut Bundle| {
+        bundle.mount("/tmp", "bind", "/no/such", &["bind"]);
+    };
+    check(&missing, &[], &[], "/no/such");
+    check(&|_| {}, &["--pid-file", "/no/such/pid"], &[], "pid file");
+}

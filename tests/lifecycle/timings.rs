@@ -82,3 +82,36 @@ fn engines_ask_by_a_variable() {
     let table = fs::read_to_string(dir.join("failed.txt")).must("table");
     assert!(table.contains("mount /proc"), "{table}");
 }
+
+#[test]
+fn files_that_cannot_be_written_end_no_container() {
+    let env = Env::new();
+    let dir = env.dir.join("timings");
+    let marker = env.dir.join("ran");
+    let mut bundle = env.bundle();
+    bundle.mount("/marks", "bind", &env.dir, &["bind"]);
+    bundle.sh("touch /marks/ran; exit 3").write();
+    let before = env.world();
+    // Known from the start: nothing is made.
+    fs::create_dir_all(dir.join("taken.txt")).must("a directory");
+    let create = env.orlop(&["create", "--bundle"]).arg(&bundle.dir);
+    create
+        .arg("taken")
+        .env("ORLOP_TIMINGS", &dir)
+        .run()
+        .refused(1, &["taken.txt", "is a directory"]);
+    let run = |file: &str| {
+        let run = env.orlop(&["run", "--timings", file, "--bundle"]);
+        run.arg(&bundle.dir).arg(env.id()).run()
+    };
+    run("/nosuch/x").refused(1, &["/nosuch/x", "no such file or directory"]);
+    assert!(!marker.exists(), "the program has run");
+    env.as_before(&before, "timings that cannot be written");
+    // Known too late: the program's exit code is what counts.
+    let done = run("/dev/full").exits(3);
+    assert!(
+        done.stderr().contains("write timings to /dev/full"),
+        "{done}"
+    );
+    assert!(marker.exists(), "the program has not run");
+}

@@ -9,7 +9,7 @@ use oci_spec::runtime as oci;
 use sys::process::{Child, Namespaces};
 
 use crate::launch::enter::{Request, enter};
-use crate::launch::{Console, tell_socket, write_pid_file};
+use crate::launch::{Console, PidFile, tell_socket};
 use crate::plan::{self, Base, Common, Process, Seccomp};
 use crate::state::{Record, StateRoot, Status};
 use crate::{ContainerId, Host, check, text, verbs};
@@ -50,7 +50,7 @@ pub struct Exec<'a> {
     pub preserve_fds: u32,
     /// Cgroups below the container's that the process joins: `PATH` or `CONTROLLER[,CONTROLLER...]:PATH`.
     pub sub_cgroups: Vec<String>,
-    pub pid_file: Option<PathBuf>,
+    pub pid_file: Option<PidFile>,
     pub pidfd_socket: Option<OwnedFd>,
 }
 
@@ -103,7 +103,7 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
         tell_socket(socket, added.child()?)?;
     }
     if let Some(file) = &exec.pid_file {
-        write_pid_file(file, added.child()?.pid.as_raw())?;
+        file.write(added.child()?.pid.as_raw())?;
     }
     let terminal = added.terminal.take();
     Ok(Running {

@@ -84,6 +84,17 @@ pub fn open_inside<P: ?Sized + NixPath>(
     Err(Errno::EAGAIN)
 }
 
+/// Makes a file of our own in a directory, in the place of what has that name, which is removed and never followed. `EEXIST` when somebody
+/// else puts something there meanwhile.
+pub fn replace<P: ?Sized + NixPath>(dir: impl AsFd, name: &P, mode: Mode) -> Result<OwnedFd> {
+    match unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+    openat(dir, name, OFlag::O_WRONLY | new | OFlag::O_CLOEXEC, mode)
+}
+
 /// Opens a directory descriptor for walking (`O_PATH`).
 pub fn open_path<P: ?Sized + NixPath>(path: &P) -> Result<OwnedFd> {
     open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())

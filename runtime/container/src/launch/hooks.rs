@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use sys::fs::{self, FcntlArg, Mode, OFlag};
 use sys::process::{Handle, Pid, PollTimeout};
 
-use crate::plan::{Hook, Hooks, Refusal, annotations};
-use crate::state::OciState;
+use crate::plan::{Hook, Hooks, Plan, Refusal, annotations};
+use crate::state::{OciState, Status};
 
 /// Where hooks write to.
 #[derive(Debug, Default)]
@@ -77,6 +77,32 @@ pub(crate) fn run(
             .with_context(|| format!("config.json: {}: {}", hook.at, hook.path.display()))?;
     }
     Ok(())
+}
+
+/// Runs all poststop hooks of a container that is gone: each of them runs, whatever the others do (runtime.md, lifecycle). Returns what failed.
+pub(crate) fn poststop(hooks: &Hooks, state: &OciState, bundle: &Path) -> Vec<String> {
+    if hooks.poststop.is_empty() {
+        return Vec::new();
+    }
+    let mut failed = Vec::new();
+    let output = Output::open(hooks).unwrap_or_else(|refusal| {
+        failed.push(refusal.to_string());
+        Output::default()
+    });
+    for hook in &hooks.poststop {
+        let ran = run(std::slice::from_ref(hook), state, Some(bundle), &output);
+        failed.extend(ran.err().map(|error| format!("{error:#}")));
+    }
+    failed
+}
+
+/// Does the same for a creation that has failed after its hooks had begun to run: the specification goes on where a container is deleted.
+pub(crate) fn undo(plan: &Plan) -> Vec<String> {
+    let state = OciState {
+        status: Status::Stopped,
+        ..super::state_of(plan)
+    };
+    poststop(&plan.hooks, &state, &plan.bundle)
 }
 
 fn one(hook: &Hook, state: &[u8], dir: Option<&Path>, output: &Output) -> Result<()> {

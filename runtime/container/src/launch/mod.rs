@@ -33,6 +33,7 @@ mod scheduling;
 mod tell;
 mod tree;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -57,8 +58,9 @@ use newborn::ClassGuard;
 pub(crate) use newborn::Newborn;
 pub use payload::home;
 use protocol::{Channel, ToChild, ToParent};
+pub use tell::PidFile;
 use tell::send_pidfd;
-pub(crate) use tell::{tell_receiver, tell_socket, write_pid_file};
+pub(crate) use tell::{tell_receiver, tell_socket};
 
 /// Who keeps the master of the payload's terminal.
 #[derive(Debug)]
@@ -127,7 +129,7 @@ pub struct Request<'a> {
     pub root: &'a StateRoot,
     pub console: Console,
     pub when: When,
-    pub pid_file: Option<PathBuf>,
+    pub pid_file: Option<PidFile>,
     /// A connected socket that gets the pidfd of the container's process.
     pub pidfd_socket: Option<OwnedFd>,
     /// The host's NOTIFY_SOCKET, if there is one.
@@ -148,9 +150,19 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
-/// Makes a container. Whatever fails, nothing is left of it.
+/// Makes a container. Whatever fails, nothing is left of it; `warnings` gets what is to be said beside the error.
+pub fn create(request: Request<'_>, warnings: &mut Vec<String>) -> Result<Created> {
+    let (plan, begun) = (request.plan, Cell::new(false));
+    make(request, &begun).inspect_err(|_| {
+        if begun.get() {
+            warnings.extend(hooks::undo(plan));
+        }
+    })
+}
+
+/// Takes the steps, and notes when the first hooks are about to run.
 #[expect(clippy::too_many_lines, reason = "step list")]
-pub fn create(mut request: Request<'_>) -> Result<Created> {
+fn make(mut request: Request<'_>, begun: &Cell<bool>) -> Result<Created> {
     let plan = request.plan;
     let timing = request.timing;
     plan.possible()?;
@@ -196,13 +208,13 @@ pub fn create(mut request: Request<'_>) -> Result<Created> {
     };
     reservation.write_record(&record)?;
     timing.parent(Phase::Record);
-    let listening = (listener, &output);
-    let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup, listening)?;
+    let told = (listener, &output, begun);
+    let terminal = accompany(&request, newborn.child()?, &parent, &mut cgroup, told)?;
     send_pidfd(&request, newborn.child()?, receiver)?;
     reservation.commit()?;
     timing.parent(Phase::Commit);
     if let Some(file) = &request.pid_file {
-        write_pid_file(file, newborn.child()?.pid.as_raw())?;
+        file.write(newborn.child()?.pid.as_raw())?;
     }
     parent
         .tell_child(ToChild::Go)
@@ -374,7 +386,7 @@ fn accompany(
     child: &Child,
     parent: &Channel,
     cgroup: &mut CgroupGuard,
-    (mut listener, output): (Option<OwnedFd>, &hooks::Output),
+    (mut listener, output, begun): (Option<OwnedFd>, &hooks::Output, &Cell<bool>),
 ) -> Result<Option<OwnedFd>> {
     let plan = request.plan;
     let mut terminal = None;
@@ -388,6 +400,7 @@ fn accompany(
         match heard {
             Some(ToParent::Mounted) => {
                 cgroup.complete(plan)?;
+                begun.set(true);
                 let state = crate::state::OciState {
                     pid: child.pid.as_raw(),
                     ..state_of(request.plan)

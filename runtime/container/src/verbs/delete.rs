@@ -72,20 +72,12 @@ pub fn discard(
     root.remove(id)?;
     timing.parent(Phase::RemoveState);
     let state = record.state(Status::Stopped);
-    // The container is gone whatever they say: each of them runs, and what fails is a warning (runtime.md, lifecycle).
     let mut warnings: Vec<_> = reached
         .iter()
         .map(|limit| reached::line(&record.id, limit))
         .collect();
-    let output = hooks::Output::open(&record.hooks).unwrap_or_else(|refusal| {
-        warnings.push(refusal.to_string());
-        hooks::Output::default()
-    });
-    for hook in &record.hooks.poststop {
-        let hook = std::slice::from_ref(hook);
-        let ran = hooks::run(hook, &state, Some(&record.bundle), &output);
-        warnings.extend(ran.err().map(|error| format!("{error:#}")));
-    }
+    // The container is gone whatever they say.
+    warnings.extend(hooks::poststop(&record.hooks, &state, &record.bundle));
     Ok(warnings)
 }
 

@@ -4,6 +4,7 @@
 //! it is systemd's to make. When criu says that all processes
 //! are there and none runs yet, limits are set and the record is put in place; then they go on.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use sys::process::{Child, Handle, Namespaces, Pid, Signal};
 
 use crate::criu::{self, Event, Image, Options, Place, Restoring};
-use crate::launch::{CgroupGuard, Console, Created, hooks, points, tell_receiver, write_pid_file};
+use crate::launch::{CgroupGuard, Console, Created, PidFile, hooks, points, tell_receiver};
 use crate::plan::{Plan, Refusal};
 use crate::state::{CRIU_ROOT, Identity, Intent, NOTIFY, Record, Reservation, StateRoot};
 use crate::{Bundle, ContainerId, check};
@@ -27,13 +28,23 @@ pub struct Restore<'a> {
     pub plan: &'a Plan,
     pub root: &'a StateRoot,
     pub console: Console,
-    pub pid_file: Option<PathBuf>,
+    pub pid_file: Option<PidFile>,
     pub options: &'a Options,
     pub restoring: &'a Restoring,
 }
 
-/// Brings a container back. Whatever fails, nothing is left of it but criu's log.
-pub fn restore(request: Restore<'_>) -> Result<Created> {
+/// Brings a container back. Whatever fails, nothing is left of it but criu's log; `warnings` gets what is to be said beside the error.
+pub fn restore(request: Restore<'_>, warnings: &mut Vec<String>) -> Result<Created> {
+    let (plan, begun) = (request.plan, Cell::new(false));
+    bring_back(request, &begun).inspect_err(|_| {
+        if begun.get() {
+            warnings.extend(hooks::undo(plan));
+        }
+    })
+}
+
+#[expect(clippy::too_many_lines, reason = "step list")]
+fn bring_back(request: Restore<'_>, begun: &Cell<bool>) -> Result<Created> {
     let plan = request.plan;
     plan.possible()?;
     refuse(plan)?;
@@ -58,6 +69,7 @@ pub fn restore(request: Restore<'_>) -> Result<Created> {
     let mut coming = Coming {
         request: &request,
         reservation: &reservation,
+        begun,
         cgroup,
         output: std::mem::take(&mut opened.output),
         receiver: opened.receiver.take(),
@@ -142,6 +154,8 @@ impl Drop for MountPoint {
 struct Coming<'a> {
     request: &'a Restore<'a>,
     reservation: &'a Reservation,
+    /// Whether hooks have begun to run.
+    begun: &'a Cell<bool>,
     cgroup: CgroupGuard,
     output: hooks::Output,
     /// Wants a pidfd of the container's process.
@@ -165,6 +179,7 @@ impl Coming<'_> {
     /// Runs the hooks that may still change the container's namespaces.
     fn set_up(&self, pid: i32) -> Result<()> {
         let plan = self.request.plan;
+        self.begun.set(true);
         let state = crate::state::OciState {
             pid,
             ..crate::launch::state_of(plan)
@@ -220,7 +235,7 @@ impl Coming<'_> {
         self.reservation.commit()?;
         self.record = Some(record);
         if let Some(file) = &self.request.pid_file {
-            write_pid_file(file, pid)?;
+            file.write(pid)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
 use container::foreground::terminal_size;
-use container::launch::{self, Console, Created, Request, When};
+use container::launch::{self, Console, Created, PidFile, Request, When};
 use container::state::NOTIFY;
 use container::timing::Phase;
 use container::{Bundle, ContainerId, Host, Options, Plan, StateRoot, Timing, text};
@@ -64,9 +64,8 @@ pub(super) fn create(invocation: &Invocation) -> Result<Done, Failure> {
     with(invocation, |args: Create| {
         let mut timings = Timings::wanted(args.common.timings.as_deref())?;
         let prepared = Prepared::new(invocation, &args.common, Terminal::Handed, &mut timings)?;
-        let id = prepared.id.clone();
         let launched = prepared.launch(When::OnStart, &timings.timing);
-        timings.finish(&id, launched).map(|(_, done)| done)
+        timings.finish(launched.map(|(_, done)| done))
     })
 }
 
@@ -90,7 +89,7 @@ pub(super) struct Prepared {
     plan: Plan,
     console: Console,
     pidfd_socket: Option<OwnedFd>,
-    pid_file: Option<PathBuf>,
+    pid_file: Option<PidFile>,
     /// Whether the steps of the plan are wanted in the log.
     debug: bool,
 }
@@ -139,7 +138,8 @@ impl Prepared {
             .as_deref()
             .map(|path| connect("--pidfd-socket", path))
             .transpose()?;
-        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
+        let pid_file = args.pid_file.as_deref().map(PidFile::open).transpose()?;
+        timings.open(&id)?;
         Ok(Self {
             id,
             root,
@@ -162,7 +162,7 @@ impl Prepared {
         if self.debug {
             done.steps = self.plan.show().lines().map(String::from).collect();
         }
-        let created = launch::create(Request {
+        let request = Request {
             id: &self.id,
             bundle: &self.bundle,
             plan: &self.plan,
@@ -173,15 +173,19 @@ impl Prepared {
             pidfd_socket: self.pidfd_socket,
             notify: self.notify,
             timing,
-        });
+        };
+        let created = launch::create(request, &mut done.warnings);
         // Beside an error they do not belong into the log, which podman reads as one object.
-        let created = created.inspect_err(|_| {
-            for warning in &done.warnings {
-                log::to_stderr(&format!("warning: {warning}"));
-            }
-        })?;
+        let created = created.inspect_err(|_| beside_an_error(&done.warnings))?;
         done.warnings.extend(created.warnings.iter().cloned());
         Ok((created, done))
+    }
+}
+
+/// Says what is to be said of a creation that has failed.
+pub(super) fn beside_an_error(warnings: &[String]) {
+    for warning in warnings {
+        log::to_stderr(&format!("warning: {warning}"));
     }
 }
 

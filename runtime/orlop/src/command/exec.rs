@@ -6,9 +6,10 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, FromArgMatches, Parser};
 use container::exec::{Changes, Exec, What, wants_terminal};
 use container::foreground::Foreground;
+use container::launch::PidFile;
 use container::{ContainerId, bundle};
 
-use super::create::{Terminal, absolute, check_descriptors, connect, console};
+use super::create::{Terminal, check_descriptors, connect, console};
 use super::{Done, Failure, at_least, with};
 use crate::global::Invocation;
 
@@ -95,7 +96,7 @@ pub(super) fn exec(invocation: &Invocation) -> Result<Done, Failure> {
             ignore_paused: line.ignore_paused,
             preserve_fds: line.preserve_fds,
             sub_cgroups: line.cgroup.clone(),
-            pid_file: line.pid_file.as_deref().map(absolute).transpose()?,
+            pid_file: line.pid_file.as_deref().map(PidFile::open).transpose()?,
             pidfd_socket: line
                 .pidfd_socket
                 .as_deref()

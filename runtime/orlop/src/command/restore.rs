@@ -6,12 +6,13 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use container::criu::Restoring;
 use container::foreground::Foreground;
+use container::launch::PidFile;
 use container::timing::Timing;
 use container::verbs::{self, Restore};
 use container::{Bundle, ContainerId, Host, Plan};
 
 use super::checkpoint::Common;
-use super::create::{Terminal, absolute, console, refuse_ordinary_user};
+use super::create::{Terminal, beside_an_error, console, refuse_ordinary_user};
 use super::{Done, Failure, exactly, with};
 use crate::global::Invocation;
 
@@ -77,7 +78,7 @@ pub(super) fn restore(invocation: &Invocation) -> Result<Done, Failure> {
             plan: &plan,
             root: &root,
             console: console(wanted, args.console_socket.as_deref(), terminal)?,
-            pid_file: args.pid_file.as_deref().map(absolute).transpose()?,
+            pid_file: args.pid_file.as_deref().map(PidFile::open).transpose()?,
             options: &options,
             restoring: &restoring,
         };
@@ -86,13 +87,15 @@ pub(super) fn restore(invocation: &Invocation) -> Result<Done, Failure> {
             ..Done::default()
         };
         if args.detach {
-            let created = verbs::restore(request)?;
+            let created = verbs::restore(request, &mut done.warnings)
+                .inspect_err(|_| beside_an_error(&done.warnings))?;
             done.warnings.extend(created.warnings);
             return Ok(done);
         }
         // Before the container exists: a signal that comes early is for it.
         let foreground = Foreground::begin(!args.no_subreaper)?;
-        let mut created = verbs::restore(request)?;
+        let mut created = verbs::restore(request, &mut done.warnings)
+            .inspect_err(|_| beside_an_error(&done.warnings))?;
         done.warnings.extend(created.warnings.iter().cloned());
         let attended = foreground.attend(&created.child, created.terminal.take());
         // Nobody would know of a container that runs on after this command has failed.

@@ -6,7 +6,7 @@ use container::foreground::Foreground;
 use container::launch::{Created, When};
 use container::notify::Notify;
 use container::timing::Phase;
-use container::{ContainerId, StateRoot, verbs};
+use container::{ContainerId, StateRoot, Timing, verbs};
 
 use super::create::{Common, Prepared, Terminal};
 use super::timings::Timings;
@@ -38,9 +38,13 @@ pub(super) fn run(invocation: &Invocation) -> Result<Done, Failure> {
 fn detached(invocation: &Invocation, args: &Run) -> Result<Done> {
     let mut timings = Timings::wanted(args.common.timings.as_deref())?;
     let prepared = Prepared::new(invocation, &args.common, Terminal::Handed, &mut timings)?;
+    let done = let_go(prepared, &timings.timing);
+    timings.finish(done)
+}
+
+fn let_go(prepared: Prepared, timing: &Timing) -> Result<Done> {
     let (root, id) = (prepared.root.clone(), prepared.id.clone());
-    let launched = prepared.launch(When::AtOnce, &timings.timing);
-    let (created, done) = timings.finish(&id, launched)?;
+    let (created, done) = prepared.launch(When::AtOnce, timing)?;
     if let Some(notify) = &created.notify {
         notify.wait(created.child.pid.as_raw(), &created.child.handle)?;
     }
@@ -51,15 +55,16 @@ fn detached(invocation: &Invocation, args: &Run) -> Result<Done> {
 fn foreground(invocation: &Invocation, args: &Run) -> Result<Done> {
     let mut timings = Timings::wanted(args.common.timings.as_deref())?;
     let prepared = Prepared::new(invocation, &args.common, Terminal::Ours, &mut timings)?;
+    let done = stand_in(prepared, args, &timings.timing);
+    timings.finish(done)
+}
+
+/// Makes the container and attends to it until it ends.
+fn stand_in(prepared: Prepared, args: &Run, timing: &Timing) -> Result<Done> {
     let (root, id) = (prepared.root.clone(), prepared.id.clone());
-    let timing = &timings.timing;
     // Before the container exists: a signal that comes early is for it.
     let foreground = Foreground::begin(!args.common.no_subreaper)?;
-    let launched = prepared.launch(When::AtOnce, timing);
-    if launched.is_err() {
-        return timings.finish(&id, launched).map(|(_, done)| done);
-    }
-    let (mut created, mut done) = launched?;
+    let (mut created, mut done) = prepared.launch(When::AtOnce, timing)?;
     poststart(&root, &id, &created)?;
     let attended = match created.notify.take() {
         Some(notify) => forward(&notify, &created),
@@ -74,7 +79,7 @@ fn foreground(invocation: &Invocation, args: &Run) -> Result<Done> {
         done.warnings.extend(warnings);
     }
     done.code = u8::try_from(exit.code()).unwrap_or(u8::MAX);
-    timings.finish(&id, Ok(done))
+    Ok(done)
 }
 
 /// Runs the poststart hooks; a container whose hook failed is taken away again.
