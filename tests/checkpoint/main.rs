@@ -1,5 +1,6 @@
 //! Checkpoint and restore, by a criu that works on this kernel.
 
+mod foreign;
 mod killed;
 mod moves;
 mod outside;

@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sys::fs::{self, Mode, OFlag};
 
 use super::mounts;
@@ -81,5 +81,14 @@ pub(super) fn read(images: &Path) -> Result<Vec<String>> {
     std::fs::File::from(file)
         .read_to_string(&mut text)
         .with_context(|| format!("read {NAME}"))?;
-    serde_json::from_str(&text).with_context(|| format!("--image-path: {NAME}"))
+    let streams: Vec<String> =
+        serde_json::from_str(&text).with_context(|| format!("--image-path: {NAME}"))?;
+    // Those behind them would name descriptors of ours: the connection to criu, the image, namespaces.
+    if streams.len() > 3 {
+        bail!(
+            "--image-path: {NAME}: {} streams, and a process has three; is it a checkpoint?",
+            streams.len()
+        );
+    }
+    Ok(streams)
 }

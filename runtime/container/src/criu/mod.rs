@@ -15,6 +15,7 @@ mod repair;
 mod request;
 mod restore;
 mod rpc;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -25,9 +26,10 @@ pub(crate) use mounts::refuse;
 pub(crate) use place::Place;
 pub(crate) use program::{check, find};
 pub(crate) use repair::repair;
-pub(crate) use request::Event;
+pub(crate) use request::{Event, LAST};
 pub(crate) use restore::{Image, begin};
 pub use rpc::Response;
+pub(crate) use verify::verify;
 
 /// What criu does with cgroups (`criu_cg_mode`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

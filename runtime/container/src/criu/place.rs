@@ -1,10 +1,12 @@
 //! The directories of an image, and the log that criu writes.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
 use super::Options;
+use crate::bundle::lower;
 
 /// Directories that are open, and the log that criu writes into one of them.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ impl Place {
     pub(crate) fn open(options: &Options, make: bool, log: &str) -> Result<Self> {
         let open = |option: &str, dir: &Path, make: bool| {
             let text = |error: &std::io::Error| {
-                let why = crate::bundle::lower(error);
+                let why = lower(error);
                 anyhow::anyhow!("{option} {}: {why}", dir.display())
             };
             if make {
@@ -41,6 +43,9 @@ impl Place {
         let log = work.as_ref().unwrap_or(&images).join(log);
         // An older one would be taken for this one's, should criu not get as far as to write it.
         drop(std::fs::remove_file(&log));
+        if !make {
+            refuse_open(work.as_ref().unwrap_or(&images))?;
+        }
         Ok(Self { log, images, work })
     }
 
@@ -65,6 +70,28 @@ impl Place {
             Some(line) => anyhow::anyhow!("{error:#}: {line}; see {}", self.log.display()),
             None => error,
         }
+    }
+}
+
+/// Makes sure that criu writes nothing through a link, which it would follow: an image may come from anywhere, with whatever lies beside it.
+fn refuse_open(dir: &Path) -> Result<()> {
+    let found = dir.metadata();
+    let found = found.map_err(|error| anyhow::anyhow!("{}: {}", dir.display(), lower(&error)))?;
+    let own = sys::process::geteuid().as_raw();
+    if found.uid() != own || found.mode() & 0o022 != 0 {
+        bail!(
+            "{}: criu would write its log there, and others may put links there: it belongs to user {}, mode {:o}; name a directory of your own by --work-path",
+            dir.display(),
+            found.uid(),
+            found.mode() & 0o7777
+        );
+    }
+    // Its other file of a restore.
+    match std::fs::remove_file(dir.join("stats-restore")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            bail!("remove {}/stats-restore: {}", dir.display(), lower(&error))
+        }
+        _ => Ok(()),
     }
 }
 

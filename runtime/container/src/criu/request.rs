@@ -112,6 +112,9 @@ pub(super) fn namespace_key(kind: Namespaces) -> Option<(&'static str, &'static 
     }
 }
 
+/// The question that criu asks last of a restore, when all is as in the image and nothing runs yet.
+pub(crate) const LAST: &str = "pre-resume";
+
 /// Answers criu's questions until the request is carried out.
 pub(super) fn converse(
     criu: &mut Criu,
@@ -146,6 +149,13 @@ pub(super) fn converse(
                 fd,
             })
             .err();
+        }
+        if *script == LAST
+            && let Some(error) = failed.take()
+        {
+            // It would not give up any more, but go on to wait for processes that are not there.
+            criu.kill();
+            return Err(error);
         }
         let mut answer = Message::default();
         answer.number(3, u64::from(failed.is_none()));

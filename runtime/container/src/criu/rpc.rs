@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use sys::Errno;
 use sys::fs::{self, Mode, OFlag};
 use sys::mount::{Loose, MsFlags, mount};
-use sys::process::{Birth, CStrings, Child, Exit, Namespaces};
+use sys::process::{Birth, CStrings, Child, Exit, Namespaces, Signal};
 
 use super::proto::{Message, Value, fields};
 
@@ -200,6 +200,16 @@ impl Criu {
         drop(self.socket.take());
         let child = self.child.take().context("criu has ended")?;
         child.handle.wait().context("wait for criu")
+    }
+}
+
+impl Criu {
+    /// Ends it at once; what it was doing is left as it is.
+    pub(super) fn kill(&self) {
+        if let Some(child) = &self.child {
+            // One that has ended already need not be killed.
+            child.handle.signal(Signal::SIGKILL as i32).ok();
+        }
     }
 }
 

@@ -70,6 +70,7 @@ fn bring_back(request: Restore<'_>, begun: &Cell<bool>) -> Result<Created> {
         request: &request,
         reservation: &reservation,
         begun,
+        verified: false,
         cgroup,
         output: std::mem::take(&mut opened.output),
         receiver: opened.receiver.take(),
@@ -91,6 +92,9 @@ fn bring_back(request: Restore<'_>, begun: &Cell<bool>) -> Result<Created> {
     coming.cgroup.receive(plan, criu.pid())?;
     criu.restore(|event| coming.meet(event))
         .map_err(|error| place.explain(error))?;
+    if !coming.verified {
+        bail!("criu: restored a container without asking before it went on; install a newer one");
+    }
     let Some((child, record)) = coming.child.take().zip(coming.record.take()) else {
         bail!("criu: restored a container without saying so; install a newer one");
     };
@@ -121,6 +125,12 @@ fn refuse(plan: &Plan) -> Result<(), Refusal> {
         return Err(Refusal::new(
             &join.at,
             "criu cannot restore into a mount or cgroup namespace that exists; remove the path",
+        ));
+    }
+    if plan.process.is_none() {
+        return Err(Refusal::new(
+            "process",
+            "missing; what the processes of the image may do is compared with it",
         ));
     }
     if !plan.namespaces.new.contains(Namespaces::MOUNT) {
@@ -156,6 +166,8 @@ struct Coming<'a> {
     reservation: &'a Reservation,
     /// Whether hooks have begun to run.
     begun: &'a Cell<bool>,
+    /// Whether what the processes may do has been compared with the configuration.
+    verified: bool,
     cgroup: CgroupGuard,
     output: hooks::Output,
     /// Wants a pidfd of the container's process.
@@ -171,6 +183,7 @@ impl Coming<'_> {
             "setup-namespaces" => self.set_up(event.pid),
             "orphan-pts-master" => self.hand_terminal(event.fd),
             "post-restore" => self.commit(event.pid),
+            criu::LAST => self.verify(),
             // Connections are held still by criu itself.
             _ => Ok(()),
         }
@@ -237,6 +250,17 @@ impl Coming<'_> {
         if let Some(file) = &self.request.pid_file {
             file.write(pid)?;
         }
+        Ok(())
+    }
+}
+
+impl Coming<'_> {
+    /// Compares what the processes may do with the configuration. Only now have they got it from the image, and none runs yet.
+    fn verify(&mut self) -> Result<()> {
+        let child = self.child.as_ref();
+        let child = child.context("criu: processes go on before they are there")?;
+        criu::verify(self.request.plan, child.pid.as_raw())?;
+        self.verified = true;
         Ok(())
     }
 }
