@@ -81,7 +81,6 @@ fn an_image_gives_no_more_than_the_configuration() {
             json!(["CAP_KILL"]),
             "CapBnd",
         ),
-        ("/process/noNewPrivileges", json!(true), "noNewPrivileges"),
         (
             "/linux/seccomp",
             json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]}),
