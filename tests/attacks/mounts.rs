@@ -9,12 +9,7 @@ use std::fs;
 fn start(env: &Env, bundle: &mut Bundle, script: &str) -> (String, Running) {
     bundle.config["root"]["readonly"] = json!(false);
     bundle.sh(script).write();
-    let id = env.id();
-    let running = env
-        .orlop(&["run", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(&id)
-        .spawn();
+    let (id, running) = env.spawn(bundle);
     running.expect("armed");
     (id, running)
 }

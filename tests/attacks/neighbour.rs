@@ -12,12 +12,7 @@ const LOOK: &str = "echo armed; while :; do for p in /proc/[0-9]*; do case $(tr 
 fn looker(env: &Env) -> (String, Running) {
     let mut bundle = env.bundle();
     bundle.sh(LOOK).write();
-    let id = env.id();
-    let running = env
-        .orlop(&["run", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(&id)
-        .spawn();
+    let (id, running) = env.spawn(&bundle);
     running.expect("armed");
     (id, running)
 }
@@ -109,14 +104,21 @@ fn tracer(env: &Env, edit: impl FnOnce(&mut Bundle)) -> (String, Running) {
         .sh(&reaching(&mark))
         .write();
     fs::create_dir(bundle.rootfs().join("more")).must("a place to mount at");
-    let id = env.id();
-    let running = env
-        .orlop(&["run", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(&id)
-        .spawn();
+    let (id, running) = env.spawn(&bundle);
     running.expect("armed");
     (id, running)
+}
+
+/// Ends such a container, which has found nothing.
+#[track_caller]
+fn nothing_reached(env: &Env, id: &str, running: Running) {
+    let seen = running.stdout();
+    env.orlop(&["delete", "--force", id]).run().ok();
+    running.wait();
+    assert!(
+        !seen.contains("reached"),
+        "the host is open to the container:\n{seen}"
+    );
 }
 
 #[test]
@@ -126,13 +128,7 @@ fn cve_2016_9962_of_exec_beside_one_who_may_trace() {
     for _ in 0..60 {
         env.exec(&id, &["true"]).ok();
     }
-    let seen = running.stdout();
-    env.orlop(&["delete", "--force", &id]).run().ok();
-    running.wait();
-    assert!(
-        !seen.contains("reached"),
-        "the host is open to the container:\n{seen}"
-    );
+    nothing_reached(&env, &id, running);
 }
 
 #[test]
@@ -146,13 +142,7 @@ fn cve_2016_9962_of_a_procfs_that_is_mounted_beside_one_who_may_trace() {
         env.orlop(&["mounts", "add", &id]).arg(&file).run().ok();
         env.orlop(&["mounts", "remove", &id]).arg(&file).run().ok();
     }
-    let seen = running.stdout();
-    env.orlop(&["delete", "--force", &id]).run().ok();
-    running.wait();
-    assert!(
-        !seen.contains("reached"),
-        "the host is open to the container:\n{seen}"
-    );
+    nothing_reached(&env, &id, running);
 }
 
 /// Who comes into a pod's namespaces is not looked into before its own first step, in which it would hide.
@@ -175,11 +165,5 @@ fn cve_2016_9962_of_a_pod_whose_root_is_the_hosts() {
         bundle.args(&["true"]);
         env.run(&bundle).ok();
     }
-    let seen = running.stdout();
-    env.orlop(&["delete", "--force", &id]).run().ok();
-    running.wait();
-    assert!(
-        !seen.contains("reached"),
-        "the host is open to the container:\n{seen}"
-    );
+    nothing_reached(&env, &id, running);
 }

@@ -269,13 +269,7 @@ fn a_container_manages_a_cgroup_below_the_limited_one() {
             "mkdir /cg/a && echo 1 > /cg/a/cgroup.procs && echo +pids > /cg/cgroup.subtree_control
             cat /proc/self/cgroup /cg/a/pids.max; exec sleep 100";
         delegated(&mut bundle).sh(script);
-        bundle.write();
-        let id = env.id();
-        let running = env
-            .orlop(&["run", "--bundle"])
-            .arg(&bundle.dir)
-            .arg(&id)
-            .spawn();
+        let (id, running) = env.spawn(&bundle);
         running.expect("0::/a\nmax\n");
         let place = cgroup_of(env.pid(&id), "").must("its cgroup");
         let own = place.ancestors().nth(3).must("the limited one");

@@ -22,13 +22,7 @@ fn device_rules_keep_their_order() {
         ]),
     );
     bundle.sh("mknod /tmp/loop b 7 0 && echo loop; mknod /tmp/other b 9 0 && cat /tmp/other 2>&1; mknod /tmp/kmsg c 1 11 && echo kmsg; (echo x > /tmp/kmsg) 2>&1; mknod /tmp/block b 10 229 && cat /tmp/block 2>&1; echo x > /dev/null; exec sleep 100");
-    bundle.write();
-    let id = env.id();
-    let running = env
-        .orlop(&["run", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(&id)
-        .spawn();
+    let (id, running) = env.spawn(&bundle);
     running.expect("loop\ncat: can't open '/tmp/other': Operation not permitted\nkmsg\nsh: can't create /tmp/kmsg: Operation not permitted\ncat: can't open '/tmp/block': Operation not permitted\n");
     if let Some(dir) = cgroup_of(env.pid(&id), "devices") {
         let list = fs::read_to_string(dir.join("devices.list")).must("devices.list");

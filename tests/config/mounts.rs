@@ -352,13 +352,7 @@ fn events_follow_the_propagation() {
             .mount("/volume", "bind", &dir, &["rbind", option])
             .set("/linux/rootfsPropagation", json!("rshared"));
         bundle.sh("mount -t tmpfs inside /volume/own; echo mounted; while :; do ls /volume/sub; sleep 0.02; done");
-        bundle.write();
-        let id = env.id();
-        let running = env
-            .orlop(&["run", "--bundle"])
-            .arg(&bundle.dir)
-            .arg(&id)
-            .spawn();
+        let (id, running) = env.spawn(&bundle);
         running.expect("mounted");
         let table = fs::read_to_string("/proc/thread-self/mountinfo").must("mountinfo");
         assert_eq!(

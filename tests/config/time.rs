@@ -33,13 +33,7 @@ fn clocks_are_set_for_the_container_and_for_exec() {
     let env = Env::new();
     let mut bundle = env.bundle();
     clocks(&mut bundle).sh("cat /proc/self/timens_offsets /proc/uptime; exec sleep 100");
-    bundle.write();
-    let id = env.id();
-    let running = env
-        .orlop(&["run", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(&id)
-        .spawn();
+    let (id, running) = env.spawn(&bundle);
     running.expect(".");
     let text = running.stdout();
     let (offsets, rest) = text.split_at(text.rfind("boottime").must("boottime"));

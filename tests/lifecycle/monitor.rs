@@ -77,12 +77,7 @@ fn killing_the_foreground_run_leaves_a_container_that_can_be_deleted() {
     let world = env.world();
     let mut bundle = env.bundle();
     bundle.sh("echo up; exec sleep 100").write();
-    let id = env.id();
-    let running = env
-        .orlop(&["run", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(&id)
-        .spawn();
+    let (id, running) = env.spawn(&bundle);
     running.expect("up");
     sys::kill(running.pid(), libc::SIGKILL).must("kill the runtime");
     running.wait().exits(-libc::SIGKILL);

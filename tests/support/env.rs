@@ -1,7 +1,7 @@
 //! A place of its own for one test.
 
 use crate::world::{cgroups, mountinfo, processes};
-use crate::{Bundle, Cmd, Done, Must, World, soon, sys};
+use crate::{Bundle, Cmd, Done, Must, Running, World, soon, sys};
 use serde_json::Value;
 use std::cell::Cell;
 use std::fs::{self, Permissions};
@@ -103,6 +103,16 @@ impl Env {
             .arg(&bundle.dir)
             .arg(self.id())
             .run()
+    }
+
+    /// Writes the bundle and begins to run it in the foreground; returns the container's id, too.
+    #[track_caller]
+    pub fn spawn(&self, bundle: &Bundle) -> (String, Running) {
+        let id = self.id();
+        bundle.write();
+        let command = self.orlop(&["run", "--bundle"]).arg(&bundle.dir);
+        let running = command.arg(&id).spawn();
+        (id, running)
     }
 
     /// Writes the bundle and creates a container; returns its id.

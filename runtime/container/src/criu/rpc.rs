@@ -201,9 +201,7 @@ impl Criu {
         let child = self.child.take().context("criu has ended")?;
         child.handle.wait().context("wait for criu")
     }
-}
 
-impl Criu {
     /// Ends it at once; what it was doing is left as it is.
     pub(super) fn kill(&self) {
         if let Some(child) = &self.child {

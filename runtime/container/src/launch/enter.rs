@@ -175,11 +175,9 @@ fn bear(
             .map(|child| (child, None))
             .context("clone the process"),
         Way::ByUser => {
-            let join = |_: BorrowedFd<'_>| {
-                // The container does not see this process, which is not in its pid namespace.
-                process::set_dumpable(false).at(Step::Hide, "")?;
-                join(init, kinds & (Namespaces::USER | Namespaces::PID))
-            };
+            // The container does not see this process, which is not in its pid namespace.
+            let early = kinds & (Namespaces::USER | Namespaces::PID);
+            let join = |_: BorrowedFd<'_>| join(init, early);
             born::through(true, join, birth, body).map(|(child, between)| (child, Some(between)))
         }
         Way::Prepared => {

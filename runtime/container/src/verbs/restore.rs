@@ -252,9 +252,7 @@ impl Coming<'_> {
         }
         Ok(())
     }
-}
 
-impl Coming<'_> {
     /// Compares what the processes may do with the configuration. Only now have they got it from the image, and none runs yet.
     fn verify(&mut self) -> Result<()> {
         let child = self.child.as_ref();
