@@ -34,6 +34,20 @@ fn an_error_is_one_json_object_with_an_rfc3339_time() {
     }
 }
 
+#[test]
+fn json_is_for_standard_error_where_no_file_is_named() {
+    let env = Env::new();
+    let done = env
+        .orlop(&["--log-format", "json", "state", "nosuch"])
+        .run();
+    let entry: Value = serde_json::from_str(&done.stderr()).must("one object");
+    assert_eq!(
+        (&entry["level"], &entry["msg"]),
+        (&json!("error"), &json!("container does not exist: nosuch"))
+    );
+    assert_rfc3339(entry["time"].as_str().must("time"));
+}
+
 fn assert_rfc3339(time: &str) {
     let shape: String = time
         .chars()

@@ -21,7 +21,7 @@ pub(crate) struct Global {
     /// Write messages to a file too
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
-    /// Form of that file: text or json
+    /// Form of that file, or without one of standard error: text or json
     #[arg(long, value_name = "FORM", default_value = "text")]
     log_format: String,
     /// Least level of messages: debug, warning or error

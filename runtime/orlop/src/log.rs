@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use anyhow::{Result, bail};
 
-/// How a log file is written.
+/// How messages are written into a log file, or where there is none to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Text,
@@ -107,7 +107,7 @@ impl Log {
     pub(crate) fn error(&mut self, message: &str) {
         let message = one_line(message);
         self.record("error", &message);
-        to_stderr(&message);
+        self.tell("error", "", &message);
     }
 
     /// Reports what was passed over by a command that succeeded.
@@ -119,7 +119,7 @@ impl Log {
         if self.file.is_some() {
             self.record("warning", &message);
         } else {
-            to_stderr(&format!("warning: {message}"));
+            self.tell("warning", "warning: ", &message);
         }
     }
 
@@ -132,18 +132,29 @@ impl Log {
         if self.file.is_some() {
             self.record("debug", &message);
         } else {
-            to_stderr(&format!("debug: {message}"));
+            self.tell("debug", "debug: ", &message);
+        }
+    }
+
+    /// Says it on standard error: plainly, or for a program that asked for JSON and named no file, as runc does.
+    fn tell(&self, level: &str, heading: &str, message: &str) {
+        match (&self.file, self.format) {
+            (None, Format::Json) => to_stderr(&line(self.format, level, message, &now())),
+            _ => to_stderr(&format!("{heading}{message}")),
         }
     }
 
     fn record(&mut self, level: &str, message: &str) {
         let Some(file) = &mut self.file else { return };
-        // containerd drops a line whose time is not RFC 3339.
-        let time = humantime::format_rfc3339_seconds(SystemTime::now());
-        let line = line(self.format, level, message, &time.to_string());
+        let line = line(self.format, level, message, &now());
         // A log that cannot be written leaves standard error, where the message goes anyway.
         drop(file.write_all(format!("{line}\n").as_bytes()));
     }
+}
+
+/// The time as containerd wants it, which drops a line with one that is not RFC 3339.
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
 /// Reports warnings beside an error: on standard error, because podman reads the log as one object.
