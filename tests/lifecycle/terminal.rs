@@ -1,8 +1,9 @@
 //! Terminals: the foreground run in a user's terminal, and the console socket of a detached one.
 
-use orlop_tests::{ConsoleSocket, Env, Must, Pty, Running, patient, sys, until};
+use orlop_tests::{ConsoleSocket, Env, Must, Pty, Running, orlop, patient, sys, until};
 use serde_json::json;
 use std::fs::File;
+use std::process::Command;
 
 #[test]
 fn run_gives_the_callers_terminal_and_restores_it() {
@@ -88,6 +89,35 @@ fn a_refused_run_leaves_the_terminal_alone() {
         before,
         "the terminal is not restored"
     );
+}
+
+#[test]
+fn without_a_terminal_nothing_waits_for_what_nobody_types() {
+    let env = Env::new();
+    let mut bundle = env.bundle();
+    let id = env.start(&bundle);
+    bundle.set("/process/terminal", json!(true)).args(&["cat"]);
+    bundle.write();
+    let world = env.world();
+    // Away from the terminal that the tests may be run on.
+    let alone = || {
+        env.cmd("setsid")
+            .arg("--wait")
+            .arg(orlop())
+            .arg("--root")
+            .arg(&env.root)
+    };
+    let run = alone()
+        .args(["run", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(env.id());
+    let exec = alone().args(["exec", "--tty", &id, "cat"]);
+    for (command, rc) in [(run, 1), (exec, 255)] {
+        command
+            .run()
+            .refused(rc, &["there is no terminal here", "--console-socket"]);
+    }
+    env.as_before(&world, "a terminal that is not there");
 }
 
 #[test]
@@ -303,6 +333,14 @@ fn wrote(running: &Running) -> u64 {
     bytes.saturating_sub(4096)
 }
 
+/// Gives a command whose output goes elsewhere a terminal to read from, where nobody types.
+fn at_a_terminal(command: &mut Command) {
+    let (master, slave) = sys::open_pty().must("a terminal");
+    command.stdin(slave);
+    // Its end would be an end of input.
+    std::mem::forget(master);
+}
+
 #[test]
 fn signals_are_passed_on_while_nobody_reads_the_output() {
     let env = Env::new();
@@ -323,7 +361,7 @@ fn signals_are_passed_on_while_nobody_reads_the_output() {
             env.orlop(&["exec", "-t", &id, "sh", "-c", FLOOD])
         };
         let (reader, writer) = std::io::pipe().must("a pipe");
-        let running = command.to(writer).spawn();
+        let running = command.with(at_a_terminal).to(writer).spawn();
         stalls(|| waits(&reader));
         sys::kill(running.pid(), libc::SIGTERM).must("signal the runtime");
         // Its program has ended; what it has written waits for somebody to read it, or for somebody who does not want it.
@@ -350,6 +388,7 @@ fn what_a_stalled_reader_has_not_read_is_still_there_for_it() {
             .orlop(&["run", "--bundle"])
             .arg(&bundle.dir)
             .arg(env.id())
+            .with(at_a_terminal)
             .to(stdout)
             .spawn();
         stalls(|| waits(&reader));

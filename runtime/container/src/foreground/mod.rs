@@ -18,8 +18,15 @@ pub fn terminal_size() -> Option<pty::Size> {
     fs::inherited(0).and_then(|stdin| pty::size(stdin).ok())
 }
 
+/// Whether somebody at a terminal started us: one of the standard streams is one, or there is one behind them.
+#[must_use]
+pub fn on_terminal() -> bool {
+    let is_terminal = |fd| fs::inherited(fd).is_some_and(|stream| pty::size(stream).is_ok());
+    (0..=2).any(is_terminal) || std::fs::File::open("/dev/tty").is_ok()
+}
+
 /// What tells a program to end.
-const ENDING: [Signal; 4] = [
+pub(crate) const ENDING: [Signal; 4] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,

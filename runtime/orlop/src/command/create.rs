@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
-use container::foreground::terminal_size;
+use container::foreground::{on_terminal, terminal_size};
 use container::launch::{self, Console, Created, PidFile, Request, When};
 use container::state::NOTIFY;
 use container::timing::Phase;
@@ -204,6 +204,10 @@ pub(super) fn console(wanted: bool, socket: Option<&Path>, terminal: Terminal) -
             Ok(Console::Socket(connect("--console-socket", socket)?))
         }
         (true, None, Terminal::Handed) => bail!(text::TERMINAL_WITHOUT_SOCKET),
+        (true, None, Terminal::Ours) if !on_terminal() => bail!(
+            "process.terminal is true, and there is no terminal here: none of the standard streams is one, and open /dev/tty fails; set \
+             process.terminal to false, leave out --tty, or pass --detach and --console-socket"
+        ),
         (true, None, Terminal::Ours) => Ok(Console::Parent(terminal_size())),
         (false, None, _) => Ok(Console::None),
         (_, Some(_), _) => bail!(text::SOCKET_WITHOUT_TERMINAL),
