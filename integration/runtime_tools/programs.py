@@ -32,6 +32,7 @@ _CAUSES = {
     "linux_cgroups_relative_memory": _KMEM,
     "misc_props": "test names a program that it did not copy into the root, and create refuses a missing one",
     "pidfile": "test's program has already exited when it must be killed, which program `kill` wants refused",
+    "start": "test wants a start without a process to succeed; its own message and the specification want an error",
     "process_rlimits": "runtimetest is a Go program: Go raises its own soft RLIMIT_NOFILE before the check",
 }
 

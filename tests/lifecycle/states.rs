@@ -398,13 +398,30 @@ fn a_foreign_record_is_refused_by_name() {
 }
 
 #[test]
-fn a_create_without_process_works_and_start_returns() {
+fn without_a_process_there_is_a_container_and_nothing_to_start() {
     let env = Env::new();
     let mut bundle = env.bundle();
     bundle.remove("/process");
     let id = env.create(&bundle);
     assert_eq!(env.state(&id)["status"], "created");
-    env.orlop(&["start", &id]).run().ok();
+    let why = "the configuration has no process";
+    env.orlop(&["start", &id]).run().refused(1, &[why]);
+    env.reaches(&id, "stopped");
+    env.run(&bundle).refused(1, &[why]);
+}
+
+#[test]
+fn what_ends_a_program_ends_a_container_that_waits_for_its_start() {
+    let env = Env::new();
+    let bundle = env.bundle();
+    for signal in ["TERM", "HUP", "INT", "QUIT"] {
+        let id = env.create(&bundle);
+        env.orlop(&["kill", &id, signal]).run().ok();
+        env.reaches(&id, "stopped");
+    }
+    let id = env.create(&bundle);
+    env.orlop(&["kill", &id, "USR1"]).run().ok();
+    assert_eq!(env.state(&id)["status"], "created");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, sigaction};
 pub use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
 use crate::{Errno, Result, owned};
@@ -37,6 +38,21 @@ impl Signals {
             Err(errno) => Err(errno),
         }
     }
+}
+
+/// Makes each of `signals` end this process, with the code that a shell would show: the kernel keeps their default action from the first
+/// process of a pid namespace (pid_namespaces(7)). Executing a program ends this.
+pub fn end_on(signals: &[Signal]) -> Result<()> {
+    extern "C" fn end(signal: libc::c_int) {
+        // SAFETY: _exit(2) is safe in a handler (signal-safety(7)) and does not return.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    let action = SigAction::new(SigHandler::Handler(end), SaFlags::empty(), SigSet::empty());
+    for signal in signals {
+        // SAFETY: the handler does nothing that may not be done at any moment.
+        unsafe { sigaction(*signal, &action) }?;
+    }
+    Ok(())
 }
 
 /// Gives the payload what a fresh process has: no signal blocked, and the default action for each that we were told to ignore.

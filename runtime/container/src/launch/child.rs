@@ -19,6 +19,7 @@ use super::tree::Tree;
 use super::{Console, Start, hooks, labels, late, listener, privileges, scheduling};
 use super::{clocks, cover, dev, mounts};
 use crate::check::{Opened, Source, Terms};
+use crate::foreground::ENDING;
 use crate::plan::{Plan, Process};
 use crate::state::OciState;
 use crate::timing::{Phase, Timing};
@@ -217,13 +218,16 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
         )?;
     }
     let Some(process) = &plan.process else {
-        // Nothing to execute: the namespaces live until start.
-        process::set_pdeathsig(None).at(Step::Parent, "watch")?;
-        channel
-            .tell_parent(&ToParent::Ready)
-            .at(Step::Parent, "socket")?;
-        channel.expect(ToChild::Go)?;
-        return wait_for_start(start.as_ref()).map(drop);
+        // Nothing to execute: the namespaces live until start, which has to fail.
+        end_when_told(start.as_ref())?;
+        await_go(channel)?;
+        let starter = wait_for_start(start.as_ref())?;
+        let nothing = Failure::new(
+            Step::Exec,
+            "nothing to execute, as the configuration has no process",
+        );
+        tell(starter.as_ref(), &nothing);
+        return Err(nothing);
     };
     labels::on_exec(proc.as_ref(), process)?;
     drop(proc);
@@ -241,6 +245,7 @@ fn container(inheritance: Inheritance<'_>, channel: &Channel) -> Result<()> {
     let (payload, program) = become_payload(process, plan.preserve_fds, listeners)?;
     timing.child(Phase::Privileges);
     let rest = || {
+        end_when_told(start.as_ref())?;
         await_go(channel)?;
         timing.child(Phase::Wait);
         // From here on the container lives on without its parent.
@@ -425,6 +430,13 @@ fn keep_descriptors<'a>(count: u32, listeners: impl Iterator<Item = BorrowedFd<'
         fs::set_cloexec(fd, false).at(Step::Descriptor, "keep")?;
     }
     Ok(())
+}
+
+/// Before anybody can start the container: one who stops it without that need not wait until their patience ends and KILL comes.
+fn end_when_told(start: Option<&OwnedFd>) -> Result<()> {
+    start.map_or(Ok(()), |_| {
+        sys::signal::end_on(&ENDING).at(Step::Start, "signals")
+    })
 }
 
 /// Waits until the container is started: the fifo opens when a reader comes, and the byte tells it that it found a live

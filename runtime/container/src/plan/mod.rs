@@ -115,7 +115,7 @@ pub struct Plan {
     pub hooks: Hooks,
     /// A Unix socket of the host that gets a pidfd of the container's process.
     pub pidfd_receiver: Option<PathBuf>,
-    /// `None` where the configuration names no process: the container can be created, and starting it does nothing.
+    /// `None` where the configuration names no process: the container can be created, and starting it is an error.
     pub process: Option<Process>,
     pub new_keyring: bool,
     pub preserve_fds: u32,
