@@ -214,10 +214,13 @@ fn a_failed_restore_leaves_nothing() {
     assert!(place.images().join("restore.log").exists());
     // Before criu.
     fs::remove_file(place.images().join("descriptors.json")).must("descriptors.json");
-    place
-        .restoring(&bundle, &id, &[])
-        .run()
-        .refused(1, &["descriptors.json"]);
+    place.restoring(&bundle, &id, &[]).run().refused(
+        1,
+        &[
+            "/descriptors.json: no such file or directory; name",
+            "checkpoint --image-path",
+        ],
+    );
     env.as_before(&before, "an image that is none");
 }
 

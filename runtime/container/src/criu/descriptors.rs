@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use sys::Errno;
 use sys::fs::{self, Mode, OFlag};
 
 use super::mounts;
@@ -74,9 +75,16 @@ pub(super) fn write(images: &Path, streams: &[String]) -> Result<()> {
 
 pub(super) fn read(images: &Path) -> Result<Vec<String>> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = fs::open(&images.join(NAME), flags, Mode::empty());
-    let file =
-        file.with_context(|| format!("--image-path: open {NAME}; is it a whole checkpoint?"))?;
+    let file = images.join(NAME);
+    let file = fs::open(&file, flags, Mode::empty()).map_err(|errno| {
+        let hint = if errno == Errno::ENOENT {
+            "; name the directory of a whole checkpoint, which checkpoint --image-path has made without --pre-dump"
+        } else {
+            ""
+        };
+        let why = sys::reason(errno);
+        anyhow::anyhow!("--image-path: {}: {why}{hint}", file.display())
+    })?;
     let mut text = String::new();
     std::fs::File::from(file)
         .read_to_string(&mut text)
