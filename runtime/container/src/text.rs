@@ -8,7 +8,6 @@ pub const MATCHED: &[(&str, &str)] = &[
     ),
     (ALREADY_EXISTS, "podman and people"),
     (NOT_RUNNING, "containerd, CRI-O: not found on kill"),
-    (STILL_RUNNING, "runc's users"),
     (NOT_PAUSED, "runc's users"),
     (PAUSED, "runc's users"),
     (INVALID_ID, "runc's users"),
@@ -21,7 +20,6 @@ pub const MATCHED: &[(&str, &str)] = &[
 pub const NOT_EXIST: &str = "container does not exist";
 pub const ALREADY_EXISTS: &str = "container with given ID already exists";
 pub const NOT_RUNNING: &str = "container not running";
-pub const STILL_RUNNING: &str = "container still running";
 pub const NOT_PAUSED: &str = "container not paused";
 pub const PAUSED: &str = "container paused";
 pub const INVALID_ID: &str = "invalid container ID format";
