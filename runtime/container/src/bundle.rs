@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{shape, spelling};
+use crate::{shape, spelling, unknown};
 
 /// A bundle as it was read, before anything is decided.
 #[derive(Debug)]
@@ -38,6 +38,17 @@ impl Bundle {
         }
         Ok(Self { dir, spec })
     }
+}
+
+/// Returns the JSON paths of what a bundle's configuration, or `config` in its place, has and the specification does not know.
+///
+/// It is read once more for that: a creation, which passes all of it over, has no use for its text.
+pub fn unknown_properties(bundle: &Bundle, config: Option<&Path>) -> Result<Vec<String>> {
+    let file = config.map_or_else(|| bundle.dir.join("config.json"), Path::to_path_buf);
+    let mut given = parse_json(&read(&file)?, &file.display().to_string())?;
+    spelling::translate(&mut given);
+    let known = serde_json::to_value(&bundle.spec).context("write the configuration as JSON")?;
+    Ok(unknown::properties(&given, &known))
 }
 
 /// Returns the JSON path of a text with a NUL in it. JSON has one way to write it, so that most configurations are not looked through.

@@ -24,6 +24,7 @@ mod spelling;
 pub mod state;
 pub mod text;
 pub mod timing;
+mod unknown;
 pub mod verbs;
 
 pub use bundle::Bundle;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use container::{Bundle, ContainerId, Host, Options, Plan};
+use container::{Bundle, ContainerId, Host, Options, Plan, bundle};
 
 use super::{Done, Failure, with};
 use crate::global::Invocation;
@@ -47,6 +47,12 @@ pub(super) fn plan(invocation: &Invocation) -> Result<Done, Failure> {
             &options,
         )?;
         plan.explain(&Host::missing_calls());
+        let unknown = bundle::unknown_properties(&bundle, args.config.as_deref())?;
+        plan.warnings.extend(
+            unknown.into_iter().map(|at| {
+                format!("{at}: the specification has no such property; it is passed over")
+            }),
+        );
         let text = if args.json {
             serde_json::to_string_pretty(&plan).context("write the plan as JSON")? + "\n"
         } else {
