@@ -50,6 +50,20 @@ fn a_prefix_gets_binary_link_completions_and_manual() {
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
     let commands = completed(&prefix, &["orlop", "st"]);
     let options = completed(&prefix, &["runc", "create", "--pid"]);
+    for (line, wanted) in [
+        (&["orlop", "mounts", ""][..], "add remove"),
+        (&["orlop", "--log-format", ""], "text json"),
+        (&["orlop", "--rootless", ""], "true false auto"),
+        (&["orlop", "--rootless", "true", "lis"], "list"),
+        (&["orlop", "kill", "x", "KI"], "KILL"),
+        (&["orlop", "kill", "--regex", "x", "SIGKI"], "SIGKILL"),
+        (&["orlop", "list", "--format", ""], "table json"),
+        (&["orlop", "--he"], "--help"),
+        (&["orlop", "kill", "--"], "--all --regex --help"),
+        (&["orlop", "run", "--bundle", "/etc", "--keep"], "--keep"),
+    ] {
+        assert_eq!(completed(&prefix, line).join(" "), wanted, "{line:?}");
+    }
     let page = std::fs::read_to_string(prefix.join("share/man/man8/orlop.8")).must("the manual");
     std::fs::remove_dir_all(&prefix).must("clean up");
     for wanted in [

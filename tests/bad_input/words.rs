@@ -1,6 +1,7 @@
 //! What messages say beside the place: what is there instead, or what would be right, in words that need no source to be read.
 
 use crate::{case, check};
+use orlop_tests::Must;
 use serde_json::{Value, json};
 
 #[test]
@@ -173,6 +174,43 @@ fn what_cannot_be_run() {
                 let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
                 t.set("/linux/seccomp", filter);
             },
+        ),
+    ]);
+}
+
+/// Another file's name, with the configuration in it and none of the bundle's own.
+fn elsewhere(t: &mut crate::Try<'_>) {
+    let file = t.bundle.dir.join("c2.json");
+    let text = serde_json::to_vec(&t.bundle.config).must("JSON");
+    std::fs::write(&file, text).must("c2.json");
+    t.raw = Some("{}".to_owned());
+    t.flags(&["--config", file.to_str().must("a path")]);
+}
+
+#[test]
+fn which_file() {
+    check(&[
+        case(
+            "a refusal of another file",
+            &["create failed: /", "/c2.json: process.cwd: "],
+            |t| {
+                t.set("/process/cwd", json!("relative"));
+                elsewhere(t);
+            },
+        ),
+        case(
+            "a refusal of another file by its source",
+            &["run failed: /", "/c2.json: mounts[7]"],
+            |t| {
+                t.verb = "run";
+                t.bundle.mount("/x", "bind", "/nosuch", &["bind"]);
+                elsewhere(t);
+            },
+        ),
+        case(
+            "a refusal of the bundle's own",
+            &["create failed: config.json: process.cwd: "],
+            |t| t.set("/process/cwd", json!("relative")),
         ),
     ]);
 }

@@ -1,9 +1,9 @@
-//! The verbs that only tell: list, ps, spec, features, plan, version and help.
+//! The verbs that only tell: list, ps, spec, features, plan and version.
 
 use orlop_tests::{Env, Must, spec, sys, until};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 
 #[test]
@@ -83,6 +83,49 @@ fn list_of_nothing() {
         .run()
         .ok()
         .prints("");
+    sys::umount("/run").must("uncover /run");
+}
+
+#[test]
+fn a_state_root_that_cannot_be_read_is_no_empty_one() {
+    let env = Env::new();
+    let closed = env.dir.join("closed");
+    fs::create_dir(&closed).must("a directory");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).must("its mode");
+    fs::set_permissions(&env.dir, fs::Permissions::from_mode(0o755)).must("its mode");
+    let as_nobody = |args: &[&str]| {
+        let command = env.cmd(orlop_tests::orlop()).args(args);
+        command
+            .env("XDG_RUNTIME_DIR", &closed)
+            .with(|command| {
+                command.uid(65534).gid(65534);
+            })
+            .run()
+    };
+    for args in [&["list"][..], &["list", "-q"], &["delete", "-r", "."]] {
+        as_nobody(args).refused(
+            1,
+            &[
+                "state root",
+                "/closed/orlop: permission denied",
+                "XDG_RUNTIME_DIR",
+                "--root",
+            ],
+        );
+    }
+    // The default is root's, where it is there.
+    sys::mount("tmpfs", "/run", "tmpfs", 0, "mode=755").must("hide /run");
+    fs::create_dir("/run/orlop").must("a directory");
+    for args in [&["list"][..], &["state", "x"]] {
+        let command = env.cmd(orlop_tests::orlop()).args(args);
+        let done = command.with(|command| {
+            command.env_remove("XDG_RUNTIME_DIR").uid(65534).gid(65534);
+        });
+        done.run().refused(
+            1,
+            &["/run/orlop: belongs to user 0", "XDG_RUNTIME_DIR", "--root"],
+        );
+    }
     sys::umount("/run").must("uncover /run");
 }
 
@@ -386,42 +429,44 @@ fn as_runc_messages_and_root_are_runcs() {
 }
 
 #[test]
-fn help_is_for_every_verb() {
+fn plan_names_what_the_specification_does_not_know() {
     let env = Env::new();
-    for args in [&["--help"][..], &["-h"], &["help"]] {
-        let text = env.orlop(args).run().ok().stdout();
-        for verb in [
-            "create", "start", "state", "kill", "delete", "run", "exec", "list", "ps", "pause",
-            "resume", "spec", "features", "plan",
-        ] {
-            assert!(text.contains(verb), "{verb} is not in the help:\n{text}");
-        }
+    let mut bundle = env.bundle();
+    bundle
+        .set("/process/noNewPrivilege", json!(true))
+        .set("/linux/resorces", json!({"pids": {"limit": 1}}))
+        .set("/mounts/0/option", json!(["ro"]))
+        .set("/linux/absent", json!(null))
+        .set("/annotations", json!({"anything": "goes"}))
+        .sh("echo ran")
+        .write();
+    let data = env.orlop(&["plan", "--json"]).arg(&bundle.dir);
+    let data = data.run().ok().json();
+    let mut named: Vec<_> = data["warnings"]
+        .as_array()
+        .must("warnings")
+        .iter()
+        .filter_map(|line| line.as_str()?.split_once(": the specification has no"))
+        .map(|(at, _)| at.to_owned())
+        .collect();
+    named.sort();
+    let wanted = [
+        "linux.resorces",
+        "mounts[0].option",
+        "process.noNewPrivilege",
+    ];
+    assert_eq!(named, wanted, "{data}");
+    let text = env.orlop(&["plan"]).arg(&bundle.dir).run().ok().stdout();
+    for at in wanted {
+        let line = format!("ignored     {at}: the specification has no such property");
+        assert!(text.contains(&line), "{line}: {text}");
     }
-    for verb in [
-        "create", "start", "state", "kill", "delete", "run", "exec", "list", "ps", "pause",
-        "resume", "spec", "features",
-    ] {
-        let text = env.orlop(&[verb, "--help"]).run().ok().stdout();
-        assert!(text.contains(verb), "{text}");
-    }
-}
-
-#[test]
-fn a_line_that_cannot_be_read_says_where_help_is() {
-    let env = Env::new();
-    for (line, wanted) in [
-        (&["run", "--nope", "x"][..], "; see orlop run --help"),
-        (&["exec", "-it", "x", "sh"], "; see orlop exec --help"),
-        (
-            &["create", "--preserve-fds", "many", "x"],
-            "; see orlop create --help",
-        ),
-        (&["plan", "--bundle", "a", "b"], "; see orlop plan --help"),
-        (&["kill", "x", "99"], "\"99\": use a number from 0 to 64"),
-        (&["kill", "x", "FOO"], "\"FOO\": use a number from 0 to 64"),
-    ] {
-        env.orlop(line).run().refused(1, &[wanted]);
-    }
+    // The specification wants them passed over.
+    let run = env.orlop(&["run", "--bundle"]).arg(&bundle.dir);
+    run.arg(env.id()).run().ok().prints("ran");
+    env.orlop(&["spec", "--bundle"]).arg(&env.dir).run().ok();
+    let data = env.orlop(&["plan", "--json"]).arg(&env.dir).run().ok();
+    assert!(!data.stdout().contains("no such property"), "{data}");
 }
 
 #[test]

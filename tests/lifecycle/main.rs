@@ -5,6 +5,7 @@ mod events;
 mod exec;
 mod fds;
 mod features;
+mod help;
 mod hooks;
 mod log;
 mod monitor;

@@ -86,6 +86,13 @@ fn joined(flag: &OsStr, value: &OsStr) -> OsString {
     word
 }
 
+/// Returns the long name of the option that a word is, with or without a value.
+pub(crate) fn name(command: &Command, word: &str) -> Option<String> {
+    let (name, _) = split(OsStr::new(word));
+    let known = find(command, name.to_str()?)?;
+    known.flag.into_string().ok()
+}
+
 struct Known {
     flag: OsString,
     takes_value: bool,

@@ -40,7 +40,7 @@ pub(crate) struct Global {
     #[arg(long, value_name = "WHEN")]
     rootless: Option<String>,
     /// Path of criu (accepted for old callers; criu is found by PATH)
-    #[arg(long, value_name = "PATH", hide = true)]
+    #[arg(long, value_name = "PATH")]
     criu: Option<PathBuf>,
     /// Print the version
     #[arg(long, short = 'v')]
@@ -91,7 +91,18 @@ impl Invocation {
             _ if global.version => Ok(Err(version(name))),
             None => Ok(Err(help(name))),
             Some(_) if global.help => Ok(Err(help(name))),
-            Some(command) if command == "help" || command == "h" => Ok(Err(help(name))),
+            Some(command) if command == "help" || command == "h" => {
+                match rest
+                    .next()
+                    .map(|topic| topic.to_string_lossy().into_owned())
+                {
+                    Some(topic) if topic != command && !topic.starts_with('-') => {
+                        let text = command::help(name, &topic);
+                        text.map(Err).map_err(|failure| failure.message)
+                    }
+                    _ => Ok(Err(help(name))),
+                }
+            }
             Some(command) => {
                 let log_format =
                     Format::parse(&global.log_format).map_err(|error| format!("{error:#}"))?;
@@ -117,7 +128,12 @@ impl Invocation {
         }
         let root = match runtime_dir() {
             Some(dir) => StateRoot::in_runtime_dir(&dir.join(self.name))?,
-            None => StateRoot::new(&PathBuf::from("/run").join(self.name))?,
+            None => StateRoot::new(&PathBuf::from("/run").join(self.name)).map_err(|error| {
+                if sys::process::geteuid().is_root() {
+                    return error;
+                }
+                anyhow::anyhow!("{error:#}, or set XDG_RUNTIME_DIR to a directory of your own")
+            })?,
         };
         Ok((root, false))
     }
@@ -227,10 +243,9 @@ fn help(name: &str) -> String {
         text.push_str(&format!("  {:<11} {}\n", command.name, command.about));
     }
     text.push_str("\nOptions:\n");
-    for arg in Global::command()
-        .get_arguments()
-        .filter(|arg| !arg.is_hide_set())
-    {
+    for arg in Global::command().get_arguments() {
+        let short = arg.get_short();
+        let short = short.map_or(String::new(), |short| format!("-{short}, "));
         let long = arg.get_long().unwrap_or_default();
         let value = arg
             .get_value_names()
@@ -238,12 +253,20 @@ fn help(name: &str) -> String {
             .and_then(|names| names.first());
         let value = value.map_or(String::new(), |value| format!(" {value}"));
         let about = arg.get_help().map_or(String::new(), ToString::to_string);
-        text.push_str(&format!("  {:<24} {about}\n", format!("--{long}{value}")));
+        text.push_str(&format!(
+            "  {:<24} {about}\n",
+            format!("{short}--{long}{value}")
+        ));
     }
     text.push_str(&format!(
         "\n{name} COMMAND --help tells more about a command.\n"
     ));
     text
+}
+
+/// Returns the name of the option before the command that a word is, if it is one.
+pub(crate) fn option(word: &str) -> Option<String> {
+    argv::name(&Global::command(), word)
 }
 
 /// Turns clap's paragraph into one line.

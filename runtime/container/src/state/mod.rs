@@ -175,18 +175,20 @@ impl StateRoot {
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), self.mode)
             .create(&self.dir)
-            .map_err(|error| {
-                let hint = if is_denied(&error) {
-                    "; set XDG_RUNTIME_DIR, or name another by --root"
-                } else {
-                    ""
-                };
-                anyhow::anyhow!("state root {}: {}{hint}", self.dir.display(), lower(&error))
-            })?;
+            .map_err(|error| self.unusable(&error))?;
         // Looked at once more, now that it is there for certain: somebody else may have made it meanwhile.
         let root = open_root(&self.dir)?
             .with_context(|| format!("state root {}: it cannot be opened", self.dir.display()))?;
         Reservation::take(&root, self.container_dir(id), intent)
+    }
+
+    fn unusable(&self, error: &std::io::Error) -> anyhow::Error {
+        let hint = if is_denied(error) {
+            "; set XDG_RUNTIME_DIR, or name another by --root"
+        } else {
+            ""
+        };
+        anyhow::anyhow!("state root {}: {}{hint}", self.dir.display(), lower(error))
     }
 
     /// Looks an id up.
@@ -218,9 +220,7 @@ impl StateRoot {
 
     /// Returns all ids, sorted.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
-        let entries = std::fs::read_dir(&self.dir).map_err(|error| {
-            anyhow::anyhow!("state root {}: {}", self.dir.display(), lower(&error))
-        })?;
+        let entries = std::fs::read_dir(&self.dir).map_err(|error| self.unusable(&error))?;
         let mut ids: Vec<_> = entries
             .filter_map(std::result::Result::ok)
             .filter_map(|entry| ContainerId::parse(entry.file_name().to_str()?).ok())

@@ -44,10 +44,10 @@ pub(super) fn delete(invocation: &Invocation) -> Result<Done, Failure> {
 pub(super) fn matching(root: &StateRoot, expression: &str) -> Result<Vec<ContainerId>> {
     let expression =
         regex_lite::Regex::new(expression).with_context(|| format!("--regex {expression:?}"))?;
-    let ids = if root.dir().exists() {
-        root.ids()?
-    } else {
-        Vec::new()
+    let ids = match root.dir().try_exists() {
+        Ok(false) => Vec::new(),
+        // One that cannot be looked at may hold some.
+        _ => root.ids()?,
     };
     Ok(ids
         .into_iter()

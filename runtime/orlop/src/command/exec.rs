@@ -68,7 +68,7 @@ pub(super) struct Line {
     #[arg(long)]
     ignore_paused: bool,
     /// Id of the container, and the program with its arguments
-    #[arg(value_name = "ID PROGRAM", trailing_var_arg = true)]
+    #[arg(value_name = "ID [PROGRAM [ARGUMENT]...]", trailing_var_arg = true)]
     operands: Vec<String>,
 }
 

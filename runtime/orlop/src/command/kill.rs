@@ -1,6 +1,6 @@
 //! `kill`.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use container::{ContainerId, verbs};
 
@@ -10,7 +10,7 @@ use crate::global::Invocation;
 #[derive(Debug, Parser)]
 pub(super) struct Kill {
     /// Signal all processes of the container (obsolete: for a container that is not running this succeeds)
-    #[arg(long, short, hide = true)]
+    #[arg(long, short)]
     all: bool,
     /// Take the id for a regular expression and signal all that match
     #[arg(long, short)]
@@ -23,14 +23,7 @@ pub(super) struct Kill {
 pub(super) fn kill(invocation: &Invocation) -> Result<Done, Failure> {
     with(invocation, |args: Kill| {
         at_least(&args.operands, 1)?;
-        let signal = match args.operands.get(1) {
-            Some(text) if args.operands.len() == 2 => verbs::signal(text)?,
-            Some(_) => bail!(
-                "kill: {:?} follows the signal; use kill ID [SIGNAL]",
-                args.operands[2]
-            ),
-            None => verbs::signal("TERM")?,
-        };
+        let signal = signal(&args.operands)?;
         let (root, _) = invocation.root()?;
         let ids = if args.regex {
             super::delete::matching(&root, &args.operands[0])?
@@ -42,4 +35,20 @@ pub(super) fn kill(invocation: &Invocation) -> Result<Done, Failure> {
         }
         Ok(Done::default())
     })
+}
+
+/// Returns the signal behind the id. What looks like an option may be an id, and is none of the kill(1) that people know.
+fn signal(operands: &[String]) -> Result<i32> {
+    const LINE: &str = "use kill ID [SIGNAL]";
+    let dash = |at: usize| operands.get(at).filter(|word| word.starts_with('-'));
+    match (operands, dash(0), dash(1)) {
+        ([_], ..) => verbs::signal("TERM"),
+        ([_, text], None, _) => verbs::signal(text),
+        ([_, text], Some(id), _) => {
+            verbs::signal(text).with_context(|| format!("kill: {id:?} is taken for the id; {LINE}"))
+        }
+        (_, Some(id), _) => bail!("kill: {id:?} is taken for the id; {LINE}"),
+        (_, None, Some(word)) => bail!("kill: {word:?} is taken for the signal; {LINE}"),
+        _ => bail!("kill: {:?} follows the signal; {LINE}", operands[2]),
+    }
 }

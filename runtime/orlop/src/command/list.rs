@@ -28,7 +28,9 @@ pub(super) fn list(invocation: &Invocation) -> Result<Done, Failure> {
         }
         let (root, explicit) = invocation.root()?;
         // Without a state root of our own there was never a container; a wrong --root is a mistake.
-        let (states, warnings) = if !explicit && !root.dir().exists() {
+        // One that cannot be looked at may hold some.
+        let absent = matches!(root.dir().try_exists(), Ok(false));
+        let (states, warnings) = if !explicit && absent {
             (Vec::new(), Vec::new())
         } else {
             verbs::list(&root)?

@@ -21,13 +21,15 @@ mod timings;
 pub mod update;
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, Parser};
 use container::{ContainerId, StateRoot};
 
 use crate::argv::{self, Options};
-use crate::global::{Invocation, usage};
+use crate::global::{self, Invocation, usage};
 
 /// The version of the runtime specification that is implemented.
 pub(crate) const SPEC_VERSION: &str = "1.3.0";
@@ -77,6 +79,20 @@ pub(crate) struct Entry {
     /// Go before the message of a failure, behind our name if it says so.
     prefix: Prefix,
     code: u8,
+}
+
+impl Entry {
+    /// Writes a help text of clap's without the brackets and dots around operands, which are counted by us: one id is not `[ID]...`.
+    fn help(&self, program: &str, text: &clap::Error) -> String {
+        let line = (self.line)();
+        let names = line
+            .get_positionals()
+            .filter_map(clap::Arg::get_value_names);
+        let text = names.flatten().fold(text.to_string(), |text, name| {
+            text.replace(&format!("[{name}]..."), name)
+        });
+        format!("{program} {}: {}\n\n{text}", self.name, self.about)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -217,19 +233,30 @@ fn seal(line: &[OsString]) -> Result<()> {
 
 /// Gives an error the prefix that callers know for the command.
 fn explain(entry: &Entry, invocation: &Invocation, error: &anyhow::Error) -> Failure {
+    explain_for(None, entry, invocation, error)
+}
+
+/// The same, of a configuration that a file other than the bundle's `config.json` has.
+fn explain_for(
+    config: Option<&Path>,
+    entry: &Entry,
+    invocation: &Invocation,
+    error: &anyhow::Error,
+) -> Failure {
     let prefix = match entry.prefix {
         Prefix::None => String::new(),
         Prefix::Named(verb) => format!("{} {verb} failed: ", invocation.name),
         Prefix::Plain(text) => text.to_string(),
     };
     Failure {
-        message: format!("{prefix}{}", chain(error)),
+        message: format!("{prefix}{}", chain(config, error)),
         code: entry.code,
     }
 }
 
-/// Writes an error with its causes in one line, the kernel's reasons as all messages have them.
-fn chain(error: &anyhow::Error) -> String {
+/// Writes an error with its causes in one line, the kernel's reasons as all messages have them, and the file that was read in the place
+/// of `config.json`, which the libraries do not know.
+fn chain(config: Option<&Path>, error: &anyhow::Error) -> String {
     let text = |cause: &(dyn std::error::Error + 'static)| {
         if let Some(errno) = cause.downcast_ref::<sys::Errno>() {
             return sys::reason(*errno);
@@ -239,20 +266,38 @@ fn chain(error: &anyhow::Error) -> String {
             None => cause.to_string(),
         }
     };
-    error.chain().map(text).collect::<Vec<_>>().join(": ")
+    let named = |text: String| match (config, text.strip_prefix("config.json")) {
+        (Some(file), Some(rest)) if rest.is_empty() || rest.starts_with(": ") => {
+            format!("{}{rest}", file.display())
+        }
+        _ => text,
+    };
+    let causes = error.chain().map(text).map(named);
+    causes.collect::<Vec<_>>().join(": ")
 }
 
 /// Finds the row of the command that is named.
 fn named(invocation: &Invocation) -> Result<&'static Entry, Failure> {
-    let entry = TABLE.iter().find(|entry| entry.name == invocation.command);
+    find(&invocation.command)
+}
+
+fn find(command: &str) -> Result<&'static Entry, Failure> {
+    let entry = TABLE.iter().find(|entry| entry.name == command);
     entry.ok_or_else(|| {
         let known: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
         Failure::usage(format!(
-            "{:?} is no command; use one of {}",
-            invocation.command,
+            "{command:?} is no command; use one of {}",
             known.join(", ")
         ))
     })
+}
+
+/// Returns what a command's `--help` prints.
+pub(crate) fn help(program: &str, command: &str) -> Result<String, Failure> {
+    let entry = find(command)?;
+    let line = [format!("{program} {command}"), "--help".to_owned()];
+    let shown = (entry.line)().try_get_matches_from(line);
+    Ok(shown.map_or_else(|text| entry.help(program, &text), |_| String::new()))
 }
 
 /// Returns the options of a command, and where on its line they end.
@@ -270,20 +315,31 @@ pub fn read(invocation: &Invocation) -> Result<Result<ArgMatches, String>, Failu
     let name = format!("{} {}", invocation.name, entry.name);
     match command.try_get_matches_from(std::iter::once(OsString::from(name)).chain(line)) {
         Ok(matches) => Ok(Ok(matches)),
-        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelp => Ok(Err(format!(
-            "{} {}: {}\n\n{error}",
-            invocation.name, entry.name, entry.about
-        ))),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            Ok(Err(entry.help(invocation.name, &error)))
+        }
         Err(error) => Err(unusable(entry, invocation, &error)),
     }
 }
 
 fn unusable(entry: &Entry, invocation: &Invocation, error: &clap::Error) -> Failure {
     let (program, verb) = (&invocation.name, entry.name);
-    Failure::usage(format!(
-        "{verb}: {}; see {program} {verb} --help",
-        usage(error)
-    ))
+    let unknown = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => word,
+        _ => "-",
+    };
+    // Of an option with one dash clap tells the first letter.
+    let mut words = invocation.line.iter().filter_map(|word| word.to_str());
+    let early = words
+        .find(|word| word.starts_with(unknown))
+        .and_then(global::option)
+        .filter(|_| unknown != "-");
+    Failure::usage(match early {
+        Some(option) => format!(
+            "{verb}: {option} goes before the command: {program} {option} ... {verb} ...; see {program} --help"
+        ),
+        None => format!("{verb}: {}; see {program} {verb} --help", usage(error)),
+    })
 }
 
 /// Parses a command's line, answers `--help`, and runs the rest with errors explained.
@@ -292,14 +348,18 @@ fn with<A: Parser>(
     act: impl FnOnce(A) -> Result<Done>,
 ) -> Result<Done, Failure> {
     let entry = named(invocation)?;
-    let args = match read(invocation)? {
-        Ok(mut matches) => A::from_arg_matches_mut(&mut matches),
+    let mut matches = match read(invocation)? {
+        Ok(matches) => matches,
         Err(help) => return Ok(Done::output(help)),
     };
-    let args = args.map_err(|error| unusable(entry, invocation, &error))?;
+    // Of the commands that have such an option.
+    let config = matches.try_get_one::<PathBuf>("config");
+    let config = config.ok().flatten().cloned();
+    let args = A::from_arg_matches_mut(&mut matches)
+        .map_err(|error| unusable(entry, invocation, &error))?;
     act(args).map_err(|error| match error.downcast_ref::<Usage>() {
         Some(usage) => Failure::usage(format!("{}: {:?} {}", invocation.name, entry.name, usage.0)),
-        None => explain(entry, invocation, &error),
+        None => explain_for(config.as_deref(), entry, invocation, &error),
     })
 }
 

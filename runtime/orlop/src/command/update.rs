@@ -66,11 +66,11 @@ pub(super) struct Line {
     /// Shares of the memory's bandwidth, such as "MB:0=20;1=70"
     #[arg(long, value_name = "SCHEMA")]
     mem_bw_schema: Option<String>,
-    /// Obsolete
-    #[arg(long, value_name = "SIZE", hide = true)]
+    /// Obsolete: accepted, with a warning and no effect
+    #[arg(long, value_name = "SIZE")]
     kernel_memory: Option<String>,
-    /// Obsolete
-    #[arg(long, value_name = "SIZE", hide = true)]
+    /// Obsolete: accepted, with a warning and no effect
+    #[arg(long, value_name = "SIZE")]
     kernel_memory_tcp: Option<String>,
     /// Id of the container
     #[arg(value_name = "ID")]
