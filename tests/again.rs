@@ -47,6 +47,18 @@ fn what_fails_twice_has_failed() {
 }
 
 #[test]
+fn what_fails_and_is_then_skipped_has_failed() {
+    let env = Env::new();
+    let alone =
+        "printf 'skip labels: no\\ntest result: ok. 2 passed; 0 failed; 0 ignored\\n'; exit 0";
+    let said = program(&env, TWO_FAIL, alone).run().exits(1).stdout();
+    assert!(
+        said.ends_with("\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn many_failures_and_a_crash_are_not_run_again() {
     let env = Env::new();
     let many = "for n in 1 2 3 4; do echo \"test t$n ... FAILED\"; done; echo 'test result: FAILED. 0 passed; 4 failed; 0 ignored'; exit 101";
