@@ -17,12 +17,14 @@ fn has_bare_selinux() -> bool {
         && fs::read_to_string("/proc/self/attr/current").is_ok_and(|own| own.starts_with("kernel"))
 }
 
-fn load(env: &Env) {
-    let point = env.dir.join("selinux");
+/// Loads the policy, with which many a mount gets an option: before any test looks at what is mounted.
+fn load() {
+    let point = std::env::temp_dir().join(format!("selinux{}", std::process::id()));
     fs::create_dir(&point).must("a mount point");
     sys::mount("selinuxfs", &point, "selinuxfs", 0, "").must("mount selinuxfs");
     fs::write(point.join("load"), POLICY).must("load the policy");
     sys::umount(&point).must("unmount selinuxfs");
+    fs::remove_dir(&point).must("remove the mount point");
 }
 
 /// Prints the options of the file system at a path.
@@ -35,8 +37,8 @@ fn labels_of_processes_and_of_new_file_systems() {
     if !has_bare_selinux() {
         return skip("labels", "SELinux is off, or has a policy of its own");
     }
+    load();
     let env = Env::new();
-    load(&env);
     let label = "system_u:object_r:box_t";
     for (kind, wanted) in [
         (None, " context="),
