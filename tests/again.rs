@@ -56,6 +56,10 @@ fn what_fails_and_is_then_skipped_has_failed() {
         said.ends_with("\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n"),
         "{said}"
     );
+    // A part that is skipped each time is none.
+    let begun = format!("echo 'skip labels: no'; {TWO_FAIL}");
+    let said = program(&env, &begun, alone).run().ok().stdout();
+    assert!(said.contains("unsteady d: "), "{said}");
 }
 
 #[test]
