@@ -81,7 +81,7 @@ pub fn exec(exec: Exec<'_>, console: Console) -> Result<Running> {
     }
     let init = verbs::open(&record.process)?;
     let mut warnings = Vec::new();
-    let host = Host::probe()?;
+    let host = Host::probe_for_process()?;
     let process = plan(&exec, &record, &host, &mut warnings)?;
     let sub_cgroups = sub_cgroups(&exec, &record)?;
     let mut request = Request {

@@ -99,23 +99,34 @@ fn namespaces() -> std::io::Result<Namespaces> {
 impl Host {
     /// Looks at this machine; some ten cheap system calls.
     pub fn probe() -> Result<Self> {
+        Ok(Self {
+            cgroups: cgroup::Layout::probe()
+                .context("find the cgroup hierarchies in /proc/self/mountinfo")?,
+            namespaces: namespaces().context("list /proc/self/ns")?,
+            kcore: Path::new("/proc/kcore").exists(),
+            ..Self::probe_for_process()?
+        })
+    }
+
+    /// Looks at what one more process of a container depends on: its cgroups and namespaces are those of the record, so of cgroups,
+    /// namespaces and kcore the result knows nothing.
+    pub(crate) fn probe_for_process() -> Result<Self> {
         let capabilities = sys::capability::get()
             .context("read own capabilities")?
             .permitted;
         let user_namespace = in_user_namespace();
         Ok(Self {
-            cgroups: cgroup::Layout::probe()
-                .context("find the cgroup hierarchies in /proc/self/mountinfo")?,
+            cgroups: cgroup::Layout::default(),
             uid: sys::process::geteuid().as_raw(),
             gid: sys::process::getegid().as_raw(),
             capabilities,
             user_namespace,
             mounts: capabilities & 1 << SYS_ADMIN != 0 && (!user_namespace || owns_mounts()),
-            namespaces: namespaces().context("list /proc/self/ns")?,
+            namespaces: Namespaces::empty(),
             apparmor: apparmor(),
             // The kernel makes this directory when SELinux is on, mounted or not.
             selinux: Path::new("/sys/fs/selinux").exists(),
-            kcore: Path::new("/proc/kcore").exists(),
+            kcore: false,
             resctrl: None,
         })
     }
