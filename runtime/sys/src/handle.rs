@@ -264,9 +264,14 @@ pub const NAMESPACE_FILES: [(&str, Namespaces); 8] = [
 ];
 
 fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
-    Newer::PidfdOpen.call(|| {
+    let opened = Newer::PidfdOpen.call(|| {
         // SAFETY: pidfd_open takes integers only.
         owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })
+    });
+    opened.map_err(|errno| match errno {
+        // The number is a thread's, or that of a group of processes whose first one is gone: no process has it.
+        Errno::EINVAL | Errno::ENOENT => Errno::ESRCH,
+        other => other,
     })
 }
 
@@ -290,7 +295,36 @@ fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::Stat;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::{Errno, Handle, Pid, Stat};
+
+    #[test]
+    fn a_number_that_no_process_has_is_nobodys() {
+        let opened = |pid: u32| {
+            let pid = i32::try_from(pid).expect("a process id");
+            Handle::open(Pid::from_raw(pid)).map(drop)
+        };
+        let mut first = Command::new("sh")
+            .args(["-c", "sleep 10 >/dev/null & echo $!"])
+            .process_group(0)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("start sh");
+        let group = first.id();
+        first.wait().expect("wait for sh");
+        let said = std::io::read_to_string(first.stdout.take().expect("a pipe")).expect("a number");
+        let second: u32 = said.trim().parse().expect("a process id");
+        assert_eq!((opened(group), opened(second)), (Err(Errno::ESRCH), Ok(())));
+        let thread = std::thread::spawn(|| nix::unistd::gettid().as_raw().unsigned_abs());
+        // It may have ended by now: to whoever asks that is the same.
+        let thread = thread.join().expect("a thread");
+        assert_eq!(opened(thread), Err(Errno::ESRCH));
+        Handle::open(Pid::from_raw(second.cast_signed()))
+            .and_then(|process| process.signal(libc::SIGKILL))
+            .expect("end sleep");
+    }
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {

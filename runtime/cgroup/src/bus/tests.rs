@@ -237,8 +237,21 @@ fn annotations_are_read_as_gvariant_text() {
     refuse("'a\0b'", "NUL");
     refuse("--5", "not a number");
     // The length of a signature is one byte; cut, the whole message would be none.
-    refuse(&format!("({})", "1,".repeat(300)), "too long to be sent");
-    refuse(&format!("<({})>", "1,".repeat(300)), "too long to be sent");
+    refuse(
+        &format!("({})", "1,".repeat(300)),
+        "too long or too deep to be sent",
+    );
+    refuse(
+        &format!("<({})>", "1,".repeat(300)),
+        "too long or too deep to be sent",
+    );
+    // The type alone is as deep as one may be, the struct around it makes it deeper.
+    let deep = format!("@{}y []", "a".repeat(30));
+    assert!(deep.parse::<Value>().is_ok(), "{deep}");
+    refuse(
+        &format!("((1, (1, {deep})), 1)"),
+        "too long or too deep to be sent",
+    );
     let odd = text::parse("[double nan, inf, -inf]").expect("numbers");
     assert_eq!(odd.to_string(), "[double nan, double inf, double -inf]");
     let again = text::parse(&odd.to_string()).expect("what was printed");

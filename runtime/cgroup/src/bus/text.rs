@@ -13,7 +13,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
         return Err(parser.wrong("nothing more"));
     }
     if !value.can_travel() {
-        return Err("a value whose type is too long to be sent".to_owned());
+        return Err("a value whose type is too long or too deep to be sent".to_owned());
     }
     Ok(value)
 }

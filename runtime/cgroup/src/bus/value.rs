@@ -125,15 +125,14 @@ impl Value {
         )
     }
 
-    /// Whether it can be sent in a variant: its signature, and those of all variants in it, fit into the byte that says how long
-    /// they are.
+    /// Whether it can be sent in a variant: its signature, and those of all variants in it, are neither longer nor deeper than one may be.
     pub(crate) fn can_travel(&self) -> bool {
         let within = match self {
             Self::Variant(inner) => inner.can_travel(),
             Self::Array(_, list) | Self::Struct(list) => list.iter().all(Self::can_travel),
             _ => true,
         };
-        within && self.kind().to_string().len() <= LONGEST
+        within && Type::parse(&self.kind().to_string()).is_some()
     }
 
     #[must_use]
