@@ -218,6 +218,14 @@ fn annotations_are_read_as_gvariant_text() {
             ])],
         ),
     );
+    let odd = text::parse("[double nan, inf, -inf]").expect("numbers");
+    assert_eq!(odd.to_string(), "[double nan, double inf, double -inf]");
+    let again = text::parse(&odd.to_string()).expect("what was printed");
+    assert_eq!(again.to_string(), odd.to_string());
+}
+
+#[test]
+fn text_that_is_no_value_is_refused_with_its_fault() {
     let refuse = |text: &str, why: &str| {
         let error = text::parse(text).expect_err(text);
         assert!(error.contains(why), "{text}: {error}");
@@ -237,25 +245,13 @@ fn annotations_are_read_as_gvariant_text() {
     refuse("'a\0b'", "NUL");
     refuse("--5", "not a number");
     // The length of a signature is one byte; cut, the whole message would be none.
-    refuse(
-        &format!("({})", "1,".repeat(300)),
-        "too long or too deep to be sent",
-    );
-    refuse(
-        &format!("<({})>", "1,".repeat(300)),
-        "too long or too deep to be sent",
-    );
-    // The type alone is as deep as one may be, the struct around it makes it deeper.
+    let cannot = "too long or too deep to be sent";
+    refuse(&format!("({})", "1,".repeat(300)), cannot);
+    refuse(&format!("<({})>", "1,".repeat(300)), cannot);
+    // The type alone is as deep as one may be, the structs around it make it deeper.
     let deep = format!("@{}y []", "a".repeat(30));
     assert!(deep.parse::<Value>().is_ok(), "{deep}");
-    refuse(
-        &format!("((1, (1, {deep})), 1)"),
-        "too long or too deep to be sent",
-    );
-    let odd = text::parse("[double nan, inf, -inf]").expect("numbers");
-    assert_eq!(odd.to_string(), "[double nan, double inf, double -inf]");
-    let again = text::parse(&odd.to_string()).expect("what was printed");
-    assert_eq!(again.to_string(), odd.to_string());
+    refuse(&format!("((1, (1, {deep})), 1)"), cannot);
 }
 
 #[expect(clippy::print_stdout, reason = "a visible skip")]
