@@ -317,10 +317,17 @@ mod tests {
         let said = std::io::read_to_string(first.stdout.take().expect("a pipe")).expect("a number");
         let second: u32 = said.trim().parse().expect("a process id");
         assert_eq!((opened(group), opened(second)), (Err(Errno::ESRCH), Ok(())));
-        let thread = std::thread::spawn(|| nix::unistd::gettid().as_raw().unsigned_abs());
-        // It may have ended by now: to whoever asks that is the same.
-        let thread = thread.join().expect("a thread");
-        assert_eq!(opened(thread), Err(Errno::ESRCH));
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            tell.send(nix::unistd::gettid().as_raw().unsigned_abs())
+                .expect("a listener");
+            ended.recv().ok();
+        });
+        let living = told.recv().expect("a thread's number");
+        assert_eq!(opened(living), Err(Errno::ESRCH));
+        drop(end);
+        thread.join().expect("a thread");
         Handle::open(Pid::from_raw(second.cast_signed()))
             .and_then(|process| process.signal(libc::SIGKILL))
             .expect("end sleep");
