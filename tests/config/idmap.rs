@@ -19,10 +19,11 @@ fn source(env: &Env) -> PathBuf {
         for dir in [&dir, &shown] {
             fs::create_dir_all(dir).must("a directory");
         }
+        // Not through the mount: what a process that was born meanwhile has open of it keeps it from becoming read-only.
+        fs::write(shown.join(name), "").must("a file");
+        chown(shown.join(name), Some(5), Some(6)).must("an owner");
+        chown(&shown, Some(5), Some(6)).must("an owner");
         sys::mount(&shown, &dir, "", libc::MS_BIND, "").must("mount");
-        fs::write(dir.join(name), "").must("a file");
-        chown(dir.join(name), Some(5), Some(6)).must("an owner");
-        chown(&dir, Some(5), Some(6)).must("an owner");
     }
     dir
 }
