@@ -219,3 +219,25 @@ pub fn lift(fd: OwnedFd, least: i32) -> Result<OwnedFd> {
     }
     lift_copy(fd, least)
 }
+
+/// Waits for a shared lock of a file or directory, which its descriptor then holds (flock(2)).
+pub fn lock_shared(fd: impl AsFd) -> Result<()> {
+    loop {
+        // SAFETY: flock takes integers only.
+        match check(unsafe { libc::flock(fd.as_fd().as_raw_fd(), libc::LOCK_SH) }.into()) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Takes the exclusive lock of a file or directory if nobody has one (flock(2)); tells whether it did.
+pub fn try_lock(fd: impl AsFd) -> Result<bool> {
+    let how = libc::LOCK_EX | libc::LOCK_NB;
+    // SAFETY: flock takes integers only.
+    match check(unsafe { libc::flock(fd.as_fd().as_raw_fd(), how) }.into()) {
+        Ok(_) => Ok(true),
+        Err(Errno::EWOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
