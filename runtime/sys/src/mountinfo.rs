@@ -43,7 +43,7 @@ pub fn parse(table: &[u8]) -> Option<Vec<Entry>> {
 
 /// Reads the table of this process, where `/proc` is still the host's.
 pub(crate) fn table() -> Result<Vec<Entry>> {
-    parse(&read("self/mountinfo")?).ok_or(Errno::EINVAL)
+    parse(&read("thread-self/mountinfo")?).ok_or(Errno::EINVAL)
 }
 
 fn entry(line: &[u8]) -> Option<Entry> {

@@ -92,18 +92,27 @@ impl NewFs {
 
     /// Makes the file system and a mount of it that is attached nowhere yet.
     pub fn mount(self, attr: Attr) -> Result<Loose> {
-        let context = match self.0 {
-            By::Context(context) => context,
-            By::Name(wanted) => return wanted.mount(attr).map(Loose::staged),
-        };
-        let (fd, none) = (context.as_raw_fd(), std::ptr::null::<libc::c_char>());
-        // SAFETY: the create command takes neither key nor value.
-        check(unsafe {
-            libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, none, none, 0)
-        })?;
-        // SAFETY: fsmount takes integers only.
-        owned(unsafe { libc::syscall(libc::SYS_fsmount, fd, FSMOUNT_CLOEXEC, attr.bits()) })
-            .map(Loose::from)
+        self.mount_or_why(attr).map_err(|(errno, _)| errno)
+    }
+
+    /// Does the same; what the kernel wrote about a failure, if it did, comes with it.
+    pub fn mount_or_why(self, attr: Attr) -> std::result::Result<Loose, (Errno, Option<String>)> {
+        match self.0 {
+            By::Context(context) => make(&context, attr)
+                .map(Loose::from)
+                .map_err(|errno| (errno, Self(By::Context(context)).complaint())),
+            By::Name(wanted) => wanted
+                .mount(attr)
+                .map(Loose::staged)
+                .map_err(|errno| (errno, None)),
+        }
+    }
+
+    /// Tells whether mount(2) will be called in the end: all options then go into one page, separated by commas, and relative paths
+    /// among them start at the working directory of that moment.
+    #[must_use]
+    pub fn is_by_name(&self) -> bool {
+        matches!(self.0, By::Name(_))
     }
 
     /// Returns what the kernel wrote about a failed option or mount, one line, without its `e ` prefix; before Linux 5.2 nothing.
@@ -121,6 +130,14 @@ impl NewFs {
             .trim_start_matches("w ");
         (!line.is_empty()).then(|| line.to_string())
     }
+}
+
+fn make(context: &OwnedFd, attr: Attr) -> Result<OwnedFd> {
+    let (fd, none) = (context.as_raw_fd(), std::ptr::null::<libc::c_char>());
+    // SAFETY: the create command takes neither key nor value.
+    check(unsafe { libc::syscall(libc::SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, none, none, 0) })?;
+    // SAFETY: fsmount takes integers only.
+    owned(unsafe { libc::syscall(libc::SYS_fsmount, fd, FSMOUNT_CLOEXEC, attr.bits()) })
 }
 
 /// Gives the file system that is mounted at `path` these flags in the place of those that it has (fspick(2), Linux 5.2).
