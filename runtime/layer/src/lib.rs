@@ -1,1 +1,20 @@
+//! Layers: a directory as a tar archive and back.
+//!
+//! An archive is read by a reader of our own ([`unpack`], [`verify`]) and written by a writer of our own ([`pack`]), which gives the same bytes for
+//! the same tree. What an archive says of other layers (whiteouts, opaque directories) stands in the directory as the overlay file system wants
+//! it. Compression ([`inflate`], [`compress`]) is apart from both.
+//!
+//! The crate knows descriptors of directories and streams of bytes; where either comes from, and what an image is, it does not know.
 #![forbid(unsafe_code)]
+
+mod error;
+mod inflate;
+mod limits;
+mod name;
+mod tar;
+mod unpack;
+
+pub use error::Error;
+pub use inflate::{Form, inflate};
+pub use limits::{Limits, Options};
+pub use unpack::{Unpacked, unpack};

@@ -9,6 +9,7 @@ pub mod capability;
 mod descriptors;
 mod early;
 pub mod exe;
+pub mod file;
 pub mod fs;
 mod handle;
 pub mod mount;

@@ -1,0 +1,108 @@
+//! What goes wrong with layers, in one line each.
+
+use std::io;
+
+use sys::Errno;
+
+/// Why an archive was not unpacked, packed or compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An entry of the archive, or the file that it stands for, in the reader's own spelling: `entry "a/b": what: why`.
+    #[error("entry {}: {what}: {why}", quote(.name))]
+    Entry {
+        /// The entry's name as the archive has it.
+        name: Vec<u8>,
+        /// What was done, or which part of the entry it is.
+        what: String,
+        /// What was wrong with it.
+        why: String,
+        /// The kernel's answer, where it was the kernel that refused: `ENOSPC` is a full disk.
+        errno: Option<Errno>,
+    },
+    /// The archive itself, at a byte of the uncompressed stream where no entry's name is known.
+    #[error("archive, byte {at}: {why}")]
+    Archive {
+        /// Where the block begins.
+        at: u64,
+        /// What was wrong with it.
+        why: String,
+    },
+    /// More than a layer may hold, which protects the disk from archives that are made to fill it.
+    #[error("{what}: {found} is over the limit of {limit}")]
+    Limit {
+        /// What is counted, with the entry where there is one.
+        what: String,
+        /// How much there is, or would be.
+        found: u64,
+        /// How much there may be.
+        limit: u64,
+    },
+    /// The stream's form is not what was declared.
+    #[error("layer is {found}, but its media type says {declared}")]
+    Form {
+        /// What the first bytes say.
+        found: &'static str,
+        /// What the media type says.
+        declared: &'static str,
+    },
+    /// The source of the stream, or the decompressor.
+    #[error("read the archive: {0}")]
+    Read(#[source] io::Error),
+    /// The receiver of a stream.
+    #[error("write the archive: {0}")]
+    Write(#[source] io::Error),
+}
+
+impl Error {
+    /// Makes an error about an entry.
+    pub(crate) fn entry(name: &[u8], what: impl Into<String>, why: impl Into<String>) -> Self {
+        let (name, what, why) = (name.to_vec(), what.into(), why.into());
+        Self::Entry {
+            name,
+            what,
+            why,
+            errno: None,
+        }
+    }
+
+    /// Makes an error about an entry from the kernel's answer.
+    pub(crate) fn kernel(name: &[u8], what: impl Into<String>, errno: Errno) -> Self {
+        let (name, what, why) = (name.to_vec(), what.into(), sys::reason(errno));
+        let errno = Some(errno);
+        Self::Entry {
+            name,
+            what,
+            why,
+            errno,
+        }
+    }
+
+    /// Makes an error from what a reader said, which may be one of ours that passed through it.
+    pub(crate) fn read(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(ours) => ours,
+            Err(error) => Self::Read(error),
+        }
+    }
+
+    /// Returns the kernel's answer, where there was one.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Entry { errno, .. } => *errno,
+            Self::Read(error) | Self::Write(error) => error.raw_os_error().map(Errno::from_raw),
+            Self::Archive { .. } | Self::Limit { .. } | Self::Form { .. } => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
+/// Spells a name so that it stays on its line.
+pub(crate) fn quote(name: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(name))
+}
