@@ -1,0 +1,145 @@
+//! Leases: what somebody at work needs stays until he is done, or dead.
+
+use std::collections::HashSet;
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::Digest;
+use rusqlite::params;
+
+use crate::db::Durability;
+use crate::error::Result;
+use crate::layout::{LEASES, unique};
+use crate::lock::Lock;
+use crate::records::ImageRecord;
+use crate::root::Store;
+use crate::unpacking::Layer;
+
+/// What a lease can keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Blob,
+    Layer,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::Layer => "layer",
+        }
+    }
+}
+
+/// Keeps what was asked for by it, present or yet to come, from being collected.
+///
+/// It lives as long as this value and all work that was begun with it. When its process is killed, the lock of its file is gone, and
+/// whoever collects next forgets it.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    store: Store,
+    id: String,
+    items: Mutex<HashSet<(Kind, Digest)>>,
+    /// Given back after the rows and the file are gone.
+    _lock: Lock,
+}
+
+impl Store {
+    /// Makes a lease that keeps nothing yet.
+    pub fn lease(&self) -> Result<Lease> {
+        loop {
+            let id = unique();
+            let path = self.layout().at(LEASES).join(&id);
+            let Some(lock) = Lock::new_file(&path)? else {
+                continue;
+            };
+            let store = self.clone();
+            let items = Mutex::default();
+            let held = Held {
+                store,
+                id,
+                items,
+                _lock: lock,
+            };
+            let held = Arc::new(held);
+            return Ok(Lease { held });
+        }
+    }
+
+    /// Returns the size of a blob that is stored, which then stays as long as the lease.
+    pub fn hold_blob(&self, lease: &Lease, digest: &Digest) -> Result<Option<u64>> {
+        let _publishing = self.publishing()?;
+        lease.hold(&[(Kind::Blob, *digest)])?;
+        self.blob(digest)
+    }
+
+    /// Returns a layer that is stored, which then stays as long as the lease.
+    pub fn hold_layer(&self, lease: &Lease, diff_id: &Digest) -> Result<Option<Layer>> {
+        let _publishing = self.publishing()?;
+        lease.hold(&[(Kind::Layer, *diff_id)])?;
+        self.layer(diff_id)
+    }
+
+    /// Returns an image, whose documents, what they name, and layers then stay as long as the lease.
+    pub fn hold_image(&self, lease: &Lease, id: &Digest) -> Result<Option<ImageRecord>> {
+        let _publishing = self.publishing()?;
+        let Some(image) = self.image(id)? else {
+            return Ok(None);
+        };
+        let documents = image.manifest.iter().chain(&image.config);
+        let documents = documents.map(|digest| (Kind::Blob, *digest));
+        let layers = image.layers.iter().map(|layer| (Kind::Layer, *layer));
+        lease.hold(&documents.chain(layers).collect::<Vec<_>>())?;
+        Ok(Some(image))
+    }
+}
+
+impl Lease {
+    /// Returns what the lease is called in `leases/`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.held.id
+    }
+
+    /// Keeps some things. The caller is publishing: what he looks for next cannot be moved away between this and the look.
+    pub(crate) fn hold(&self, wanted: &[(Kind, Digest)]) -> Result<()> {
+        let held = &self.held;
+        let mut items = held.items.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted.iter().all(|item| items.contains(item)) {
+            return Ok(());
+        }
+        held.store.db().write(Durability::Kill, |transaction| {
+            let sql = "INSERT OR IGNORE INTO leased (lease, kind, digest) VALUES (?, ?, ?)";
+            let mut insert = transaction.prepare_cached(sql)?;
+            for (kind, digest) in wanted {
+                insert.execute(params![held.id, kind.name(), digest.to_string()])?;
+            }
+            Ok(())
+        })?;
+        items.extend(wanted);
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let items = self.items.get_mut();
+        let empty = items.is_ok_and(|items| items.is_empty());
+        if !empty {
+            // What is not forgotten here is dead in a moment, and collect forgets it.
+            self.store
+                .db()
+                .write(Durability::Kill, |transaction| {
+                    transaction.execute("DELETE FROM leased WHERE lease = ?", [&self.id])?;
+                    Ok(())
+                })
+                .ok();
+        }
+        fs::remove_file(self.store.layout().at(LEASES).join(&self.id)).ok();
+    }
+}

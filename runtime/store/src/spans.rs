@@ -1,0 +1,132 @@
+//! Which bytes of a blob under way are there: the file `have`.
+//!
+//! ```text
+//! record := begin u64, end u64, check u64      little-endian; bytes begin..end of `data` were written
+//! check  := (begin * 0x9e3779b97f4a7c15) ^ end.rotate_left(32) ^ 0x6c616465_68617665
+//! ```
+//!
+//! A record is written after its bytes, and grows in place as the stream that it stands for goes on: the file has one for each stream.
+//! A kill keeps what was written. A power cut may keep records and not their bytes, or half a record (which its check does not fit):
+//! therefore whoever goes on hashes the whole at the end, and begins anew if it is wrong.
+
+use std::ops::Range;
+
+pub(crate) const RECORD: usize = 24;
+
+/// The records of one file, as they stand in it.
+#[derive(Debug, Default)]
+pub(crate) struct Spans(Vec<Range<u64>>);
+
+impl Spans {
+    /// Reads a file, for a blob of `size` bytes of which the file system has `written`.
+    pub(crate) fn read(bytes: &[u8], size: u64, written: u64) -> Self {
+        let most = size.min(written);
+        let mut spans = Vec::new();
+        for record in bytes.chunks_exact(RECORD) {
+            let word = |at: usize| {
+                let bytes = record[at..at + 8].try_into();
+                u64::from_le_bytes(bytes.expect("eight bytes of a record of 24"))
+            };
+            let (begin, end) = (word(0), word(8));
+            let whole = word(16) == check(begin, end) && begin < end;
+            // A record that does not count keeps its place: the next ones are overwritten by their index.
+            let span = if whole {
+                begin.min(most)..end.min(most)
+            } else {
+                0..0
+            };
+            spans.push(span);
+        }
+        Self(spans)
+    }
+
+    /// Adds a span; returns the index of the record that it changed, and what to write there.
+    pub(crate) fn add(&mut self, span: &Range<u64>) -> (usize, [u8; RECORD]) {
+        let grown = self
+            .0
+            .iter()
+            .position(|known| known.end == span.start && !known.is_empty());
+        let index = grown.unwrap_or(self.0.len());
+        match grown {
+            Some(index) => self.0[index].end = span.end,
+            None => self.0.push(span.clone()),
+        }
+        let known = &self.0[index];
+        let mut record = [0; RECORD];
+        record[..8].copy_from_slice(&known.start.to_le_bytes());
+        record[8..16].copy_from_slice(&known.end.to_le_bytes());
+        record[16..].copy_from_slice(&check(known.start, known.end).to_le_bytes());
+        (index, record)
+    }
+
+    /// Returns what is missing of `size` bytes, in order.
+    pub(crate) fn missing(&self, size: u64) -> Vec<Range<u64>> {
+        let mut known: Vec<_> = self.0.iter().filter(|span| !span.is_empty()).collect();
+        known.sort_by_key(|span| span.start);
+        let mut missing = Vec::new();
+        let mut reached = 0;
+        for span in known {
+            if span.start > reached {
+                missing.push(reached..span.start.min(size));
+            }
+            reached = reached.max(span.end);
+        }
+        if reached < size {
+            missing.push(reached..size);
+        }
+        missing
+    }
+}
+
+fn check(begin: u64, end: u64) -> u64 {
+    begin.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ end.rotate_left(32) ^ 0x6c61_6465_6861_7665
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(spans: &[Range<u64>]) -> Vec<u8> {
+        let mut written = Spans::default();
+        let mut bytes = Vec::new();
+        for span in spans {
+            let (index, record) = written.add(span);
+            let at = index * RECORD;
+            bytes.resize(bytes.len().max(at + RECORD), 0);
+            bytes[at..at + RECORD].copy_from_slice(&record);
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_was_written_is_not_missing() {
+        #[expect(clippy::single_range_in_vec_init, reason = "lists of spans")]
+        let cases: [(&[Range<u64>], u64, &[Range<u64>], usize); 7] = [
+            (&[], 100, &[0..100], 0),
+            (&[0..10, 10..25, 25..100], 100, &[], 1),
+            (&[0..10, 50..60, 10..20, 60..70], 100, &[20..50, 70..100], 2),
+            (&[0..10, 5..30], 100, &[30..100], 2),
+            (&[40..50, 0..40], 50, &[], 2),
+            // A file shorter than its records say: the rest was lost by a power cut.
+            (&[0..100], 60, &[60..100], 1),
+            (&[0..10, 90..100], 60, &[10..100], 2),
+        ];
+        for (spans, written, missing, records) in cases {
+            let bytes = file(spans);
+            assert_eq!(bytes.len(), records * RECORD, "{spans:?}");
+            let read = Spans::read(&bytes, 100, written);
+            assert_eq!(read.missing(100), missing, "{spans:?} of {written}");
+        }
+    }
+
+    #[test]
+    fn half_records_do_not_count_and_stay_in_their_place() {
+        let mut bytes = file(&[0..10, 20..30, 40..50]);
+        bytes[RECORD + 3] ^= 1;
+        bytes.extend([7; 11]);
+        let mut read = Spans::read(&bytes, 100, 100);
+        assert_eq!(read.missing(100), [10..40, 50..100]);
+        assert_eq!(read.add(&(50..60)).0, 2);
+        assert_eq!(read.add(&(70..80)).0, 3);
+    }
+}
