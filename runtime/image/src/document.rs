@@ -81,6 +81,10 @@ impl From<serde_json::Error> for DocumentError {
 
 /// What a tag names: an image (or an artifact), or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it at a time, never a list"
+)]
 pub enum Document {
     /// One image or artifact.
     Manifest(Manifest),

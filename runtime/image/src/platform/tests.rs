@@ -69,59 +69,61 @@ fn entry(text: &str, number: usize) -> Descriptor {
     entry
 }
 
+const CHOICES: &[(&str, &str, &str)] = &[
+    ("linux/amd64", "linux/arm64 linux/amd64", "linux/amd64"),
+    ("linux/amd64", "linux/arm64/v8 windows/amd64", ""),
+    ("linux/amd64", "linux/x86_64", "linux/x86_64"),
+    ("linux/amd64", "linux/amd64/v3 linux/amd64/v2", ""),
+    ("linux/amd64", "linux/amd64/v3 linux/amd64", "linux/amd64"),
+    (
+        "linux/amd64/v3",
+        "linux/amd64 linux/amd64/v2 linux/amd64/v4",
+        "linux/amd64/v2",
+    ),
+    ("linux/amd64", "linux/386 linux/amd64", "linux/amd64"),
+    ("linux/amd64", "linux/386", "linux/386"),
+    ("linux/386", "linux/amd64", ""),
+    ("linux/arm64", "linux/arm/v7 linux/arm64", "linux/arm64"),
+    ("linux/arm64", "linux/aarch64", "linux/aarch64"),
+    (
+        "linux/arm64",
+        "linux/arm/v6 linux/arm/v7 linux/arm/v5",
+        "linux/arm/v7",
+    ),
+    ("linux/arm64", "linux/arm64/v9 linux/arm64/v8.1", ""),
+    (
+        "linux/arm64/v8.2",
+        "linux/arm64/v8.1 linux/arm64/v8 linux/arm64/v8.3",
+        "linux/arm64/v8.1",
+    ),
+    (
+        "linux/arm64/v9",
+        "linux/arm64/v8.6 linux/arm64/v8.5",
+        "linux/arm64/v8.5",
+    ),
+    (
+        "linux/arm/v7",
+        "linux/arm/v5 linux/arm/v6 linux/arm/v8",
+        "linux/arm/v6",
+    ),
+    ("linux/arm/v7", "linux/arm/v6 linux/arm", "linux/arm"),
+    ("linux/arm/v6", "linux/arm linux/arm/v7", ""),
+    ("linux/arm/v6", "linux/arm/vx linux/arm/v5", "linux/arm/v5"),
+    ("linux/riscv64", "linux/riscv64/rva22", ""),
+    ("linux/riscv64", "linux/riscv64", "linux/riscv64"),
+    ("linux/amd64", "unknown/unknown linux/amd64", "linux/amd64"),
+    ("linux/amd64", "unknown/unknown", ""),
+    ("linux/amd64", "linux/amd64+x linux/amd64", "linux/amd64"),
+    ("linux/amd64", "linux/amd64+x", ""),
+    ("linux/amd64", "artifact layer -", "-"),
+    ("linux/amd64", "- linux/amd64", "linux/amd64"),
+    ("linux/amd64", "artifact layer", ""),
+    ("linux/amd64", "", ""),
+];
+
 #[test]
 fn the_best_of_an_index() {
-    for (wanted, entries, chosen) in [
-        ("linux/amd64", "linux/arm64 linux/amd64", "linux/amd64"),
-        ("linux/amd64", "linux/arm64/v8 windows/amd64", ""),
-        ("linux/amd64", "linux/x86_64", "linux/x86_64"),
-        ("linux/amd64", "linux/amd64/v3 linux/amd64/v2", ""),
-        ("linux/amd64", "linux/amd64/v3 linux/amd64", "linux/amd64"),
-        (
-            "linux/amd64/v3",
-            "linux/amd64 linux/amd64/v2 linux/amd64/v4",
-            "linux/amd64/v2",
-        ),
-        ("linux/amd64", "linux/386 linux/amd64", "linux/amd64"),
-        ("linux/amd64", "linux/386", "linux/386"),
-        ("linux/386", "linux/amd64", ""),
-        ("linux/arm64", "linux/arm/v7 linux/arm64", "linux/arm64"),
-        ("linux/arm64", "linux/aarch64", "linux/aarch64"),
-        (
-            "linux/arm64",
-            "linux/arm/v6 linux/arm/v7 linux/arm/v5",
-            "linux/arm/v7",
-        ),
-        ("linux/arm64", "linux/arm64/v9 linux/arm64/v8.1", ""),
-        (
-            "linux/arm64/v8.2",
-            "linux/arm64/v8.1 linux/arm64/v8 linux/arm64/v8.3",
-            "linux/arm64/v8.1",
-        ),
-        (
-            "linux/arm64/v9",
-            "linux/arm64/v8.6 linux/arm64/v8.5",
-            "linux/arm64/v8.5",
-        ),
-        (
-            "linux/arm/v7",
-            "linux/arm/v5 linux/arm/v6 linux/arm/v8",
-            "linux/arm/v6",
-        ),
-        ("linux/arm/v7", "linux/arm/v6 linux/arm", "linux/arm"),
-        ("linux/arm/v6", "linux/arm linux/arm/v7", ""),
-        ("linux/arm/v6", "linux/arm/vx linux/arm/v5", "linux/arm/v5"),
-        ("linux/riscv64", "linux/riscv64/rva22", ""),
-        ("linux/riscv64", "linux/riscv64", "linux/riscv64"),
-        ("linux/amd64", "unknown/unknown linux/amd64", "linux/amd64"),
-        ("linux/amd64", "unknown/unknown", ""),
-        ("linux/amd64", "linux/amd64+x linux/amd64", "linux/amd64"),
-        ("linux/amd64", "linux/amd64+x", ""),
-        ("linux/amd64", "artifact layer -", "-"),
-        ("linux/amd64", "- linux/amd64", "linux/amd64"),
-        ("linux/amd64", "artifact layer", ""),
-        ("linux/amd64", "", ""),
-    ] {
+    for &(wanted, entries, chosen) in CHOICES {
         let names: Vec<&str> = entries.split_whitespace().collect();
         let candidates: Vec<Descriptor> = names
             .iter()

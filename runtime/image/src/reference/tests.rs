@@ -2,108 +2,112 @@ use super::*;
 
 const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/// What is given, what it stands for, how it is shown; `HEX` is 64 hexadecimal digits.
+const NAMES: &[(&str, &str, &str)] = &[
+    ("busybox", "docker.io/library/busybox", "busybox"),
+    (
+        "busybox:1.36",
+        "docker.io/library/busybox:1.36",
+        "busybox:1.36",
+    ),
+    ("library/busybox", "docker.io/library/busybox", "busybox"),
+    ("docker.io/busybox", "docker.io/library/busybox", "busybox"),
+    (
+        "index.docker.io/busybox",
+        "docker.io/library/busybox",
+        "busybox",
+    ),
+    (
+        "index.docker.io/library/busybox",
+        "docker.io/library/busybox",
+        "busybox",
+    ),
+    (
+        "docker.io/library/a/b",
+        "docker.io/library/a/b",
+        "library/a/b",
+    ),
+    ("team/app", "docker.io/team/app", "team/app"),
+    ("localhost/app", "localhost/app", "localhost/app"),
+    ("localhost", "docker.io/library/localhost", "localhost"),
+    (
+        "localhost:5000",
+        "docker.io/library/localhost:5000",
+        "localhost:5000",
+    ),
+    (
+        "localhost:5000/app",
+        "localhost:5000/app",
+        "localhost:5000/app",
+    ),
+    (
+        "127.0.0.1:5000/a/b/c:v",
+        "127.0.0.1:5000/a/b/c:v",
+        "127.0.0.1:5000/a/b/c:v",
+    ),
+    (
+        "[::1]:5000/app:v1",
+        "[::1]:5000/app:v1",
+        "[::1]:5000/app:v1",
+    ),
+    (
+        "[2001:db8::1]/app",
+        "[2001:db8::1]/app",
+        "[2001:db8::1]/app",
+    ),
+    (
+        "ghcr.io/owner/app",
+        "ghcr.io/owner/app",
+        "ghcr.io/owner/app",
+    ),
+    ("my.name/app", "my.name/app", "my.name/app"),
+    (
+        "docker.io/my.name/app",
+        "docker.io/my.name/app",
+        "docker.io/my.name/app",
+    ),
+    (
+        "docker.io/localhost/app",
+        "docker.io/localhost/app",
+        "docker.io/localhost/app",
+    ),
+    ("HOST/app", "HOST/app", "HOST/app"),
+    (
+        "Host.Example:443/app",
+        "Host.Example:443/app",
+        "Host.Example:443/app",
+    ),
+    ("a.b", "docker.io/library/a.b", "a.b"),
+    ("a__b/c---d", "docker.io/a__b/c---d", "a__b/c---d"),
+    ("app:_x.Y-z", "docker.io/library/app:_x.Y-z", "app:_x.Y-z"),
+    ("sha256:abc", "docker.io/library/sha256:abc", "sha256:abc"),
+    (
+        "app@sha256:HEX",
+        "docker.io/library/app@sha256:HEX",
+        "app@sha256:HEX",
+    ),
+    (
+        "app:1@sha256:HEX",
+        "docker.io/library/app:1@sha256:HEX",
+        "app:1@sha256:HEX",
+    ),
+    (
+        "h:5000/app:1@sha256:HEX",
+        "h:5000/app:1@sha256:HEX",
+        "h:5000/app:1@sha256:HEX",
+    ),
+    (
+        "docker.io/HEX",
+        "docker.io/library/HEX",
+        "docker.io/library/HEX",
+    ),
+];
+
 #[test]
 fn names_as_docker_normalises_them() {
-    let d = format!("sha256:{HEX}");
-    for (text, canonical, familiar) in [
-        ("busybox", "docker.io/library/busybox", "busybox"),
-        (
-            "busybox:1.36",
-            "docker.io/library/busybox:1.36",
-            "busybox:1.36",
-        ),
-        ("library/busybox", "docker.io/library/busybox", "busybox"),
-        ("docker.io/busybox", "docker.io/library/busybox", "busybox"),
-        (
-            "index.docker.io/busybox",
-            "docker.io/library/busybox",
-            "busybox",
-        ),
-        (
-            "index.docker.io/library/busybox",
-            "docker.io/library/busybox",
-            "busybox",
-        ),
-        (
-            "docker.io/library/a/b",
-            "docker.io/library/a/b",
-            "library/a/b",
-        ),
-        ("team/app", "docker.io/team/app", "team/app"),
-        ("localhost/app", "localhost/app", "localhost/app"),
-        ("localhost", "docker.io/library/localhost", "localhost"),
-        (
-            "localhost:5000",
-            "docker.io/library/localhost:5000",
-            "localhost:5000",
-        ),
-        (
-            "localhost:5000/app",
-            "localhost:5000/app",
-            "localhost:5000/app",
-        ),
-        (
-            "127.0.0.1:5000/a/b/c:v",
-            "127.0.0.1:5000/a/b/c:v",
-            "127.0.0.1:5000/a/b/c:v",
-        ),
-        (
-            "[::1]:5000/app:v1",
-            "[::1]:5000/app:v1",
-            "[::1]:5000/app:v1",
-        ),
-        (
-            "[2001:db8::1]/app",
-            "[2001:db8::1]/app",
-            "[2001:db8::1]/app",
-        ),
-        (
-            "ghcr.io/owner/app",
-            "ghcr.io/owner/app",
-            "ghcr.io/owner/app",
-        ),
-        ("my.name/app", "my.name/app", "my.name/app"),
-        (
-            "docker.io/my.name/app",
-            "docker.io/my.name/app",
-            "docker.io/my.name/app",
-        ),
-        (
-            "docker.io/localhost/app",
-            "docker.io/localhost/app",
-            "docker.io/localhost/app",
-        ),
-        ("HOST/app", "HOST/app", "HOST/app"),
-        (
-            "Host.Example:443/app",
-            "Host.Example:443/app",
-            "Host.Example:443/app",
-        ),
-        ("a.b", "docker.io/library/a.b", "a.b"),
-        ("a__b/c---d", "docker.io/a__b/c---d", "a__b/c---d"),
-        ("app:_x.Y-z", "docker.io/library/app:_x.Y-z", "app:_x.Y-z"),
-        ("sha256:abc", "docker.io/library/sha256:abc", "sha256:abc"),
-        (
-            &format!("app@{d}"),
-            &format!("docker.io/library/app@{d}"),
-            &format!("app@{d}"),
-        ),
-        (
-            &format!("app:1@{d}"),
-            &format!("docker.io/library/app:1@{d}"),
-            &format!("app:1@{d}"),
-        ),
-        (
-            &format!("h:5000/app:1@{d}"),
-            &format!("h:5000/app:1@{d}"),
-            &format!("h:5000/app:1@{d}"),
-        ),
-        (
-            &format!("docker.io/{HEX}"),
-            &format!("docker.io/library/{HEX}"),
-            &format!("docker.io/library/{HEX}"),
-        ),
-    ] {
+    for row in NAMES {
+        let [text, canonical, familiar] =
+            [row.0, row.1, row.2].map(|text| text.replace("HEX", HEX));
         let reference: Reference = text.parse().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(reference.canonical(), canonical, "{text}");
         assert_eq!(reference.to_string(), familiar, "{text}");
