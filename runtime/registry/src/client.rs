@@ -1,0 +1,356 @@
+//! The client: which server to ask, and with which right.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::{Digest, Reference, Repository};
+use reqwest::header::HeaderValue;
+use reqwest::{Method, StatusCode, Url};
+
+use crate::auth::challenge::challenges;
+use crate::auth::scope::Scopes;
+use crate::auth::token::{Asker, Tokens, Way};
+use crate::credentials::{Credentials, Login};
+use crate::error::{Error, Kind, Result};
+use crate::hosts::{Able, Endpoint, Hosts, address};
+use crate::http::{Answer, Call, Notice, Notices, Patience, Proxies, Tries, Wire, same_origin};
+
+/// What a client is to keep to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Mirrors, insecure hosts, certificates.
+    pub hosts: Hosts,
+    /// Logins.
+    pub credentials: Credentials,
+    /// How we name ourselves (`User-Agent`).
+    pub agent: String,
+    /// Proxies.
+    pub proxies: Proxies,
+    /// How long to wait for what.
+    pub patience: Patience,
+    /// Layers that their registry does not give may be fetched from the addresses in their descriptors, without any login.
+    pub foreign: bool,
+    /// A blob of more bytes is sent in pieces of so many: a push that is killed goes on behind the last of them.
+    pub chunk: u64,
+    /// Who is told of pauses and warnings.
+    pub notices: Notices,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hosts: Hosts::default(),
+            credentials: Credentials::default(),
+            agent: format!("lade/{}", env!("CARGO_PKG_VERSION")),
+            proxies: Proxies::default(),
+            patience: Patience::default(),
+            foreign: false,
+            chunk: 16 << 20,
+            notices: Notices::default(),
+        }
+    }
+}
+
+/// What is asked for in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// What has this name there now.
+    Tag(String),
+    /// This, and nothing else.
+    Digest(Digest),
+}
+
+impl From<&Reference> for Which {
+    /// The digest counts where there is one; without anything, it is `latest`.
+    fn from(reference: &Reference) -> Self {
+        match (&reference.digest, &reference.tag) {
+            (Some(digest), _) => Self::Digest(*digest),
+            (None, Some(tag)) => Self::Tag(tag.clone()),
+            (None, None) => Self::Tag("latest".to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tag(tag) => f.write_str(tag),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// A client; its clones share connections and tokens.
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    wire: Wire,
+    tokens: Tokens,
+    /// How each server wants to be answered for what: saves the refusal before each request.
+    ways: Mutex<HashMap<(String, Scopes), Way>>,
+    logins: tokio::sync::Mutex<HashMap<(String, String), Option<Login>>>,
+    /// Of insecure servers: whether they speak plain HTTP.
+    plain: tokio::sync::Mutex<HashMap<String, bool>>,
+    distrusted: Mutex<HashSet<String>>,
+}
+
+impl Client {
+    /// Makes a client. Nothing is connected to yet.
+    pub fn new(settings: Settings) -> Result<Self> {
+        let wire = Wire::new(
+            settings.agent.clone(),
+            settings.patience.clone(),
+            settings.proxies.clone(),
+            settings.notices.clone(),
+        )?;
+        Ok(Self(Arc::new(Inner {
+            settings,
+            wire,
+            tokens: Tokens::default(),
+            ways: Mutex::default(),
+            logins: tokio::sync::Mutex::default(),
+            plain: tokio::sync::Mutex::default(),
+            distrusted: Mutex::default(),
+        })))
+    }
+
+    /// Returns what servers have warned of (`Warning: 299`) so far: a line each, with the host.
+    pub fn warnings(&self) -> Vec<String> {
+        self.0.wire.warnings()
+    }
+
+    /// Asks a mirror for no blob any more, as what it gave was wrong. The host of a name itself is still asked.
+    pub fn distrust(&self, host: &str) {
+        let mut distrusted = self
+            .0
+            .distrusted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        distrusted.insert(host.to_string());
+    }
+
+    /// Forgets logins and tokens: for a process that goes on after somebody has logged in or out.
+    pub async fn forget(&self) {
+        self.0.logins.lock().await.clear();
+        self.0
+            .ways
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        self.0.tokens.clear();
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.0.wire
+    }
+
+    /// Returns the servers to ask for something of a repository, in order; there is at least one.
+    pub(crate) fn servers(
+        &self,
+        repository: &Repository,
+        fit: impl Fn(Able) -> bool,
+    ) -> Result<Vec<Endpoint>> {
+        let mut servers = self.settings().hosts.endpoints(repository)?;
+        let distrusted = self
+            .0
+            .distrusted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let last = servers.pop();
+        servers.retain(|server| fit(server.able) && !distrusted.contains(&server.host));
+        servers.extend(last);
+        Ok(servers)
+    }
+
+    /// Returns the server that a repository is written to, which is never a mirror.
+    pub(crate) async fn writer(&self, repository: &Repository) -> Result<Endpoint> {
+        let origin = self.settings().hosts.endpoints(repository)?.pop();
+        let origin = origin.ok_or_else(|| Error::new(Kind::Settings, "no server"))?;
+        self.settle(&origin).await
+    }
+
+    /// Decides between https and plain HTTP for a server that may speak either, once.
+    ///
+    /// On loopback plain HTTP is tried first, which most servers there speak; elsewhere it is what is left when there is no TLS.
+    pub(crate) async fn settle(&self, endpoint: &Endpoint) -> Result<Endpoint> {
+        let mut settled = endpoint.clone();
+        if !endpoint.insecure || endpoint.base.scheme() != "https" {
+            return Ok(settled);
+        }
+        let mut plain_base = endpoint.base.clone();
+        // Cannot fail between these two.
+        let _ = plain_base.set_scheme("http");
+        let key = origin(&endpoint.base);
+        let mut known = self.0.plain.lock().await;
+        let plain = match known.get(&key) {
+            Some(plain) => *plain,
+            None => {
+                let plain = if address::is_loopback(&endpoint.host) {
+                    self.speaks(endpoint, &plain_base).await
+                        || !self.speaks(endpoint, &endpoint.base).await
+                } else {
+                    !self.speaks(endpoint, &endpoint.base).await
+                };
+                known.insert(key, plain);
+                plain
+            }
+        };
+        if plain {
+            settled.base = plain_base;
+        }
+        Ok(settled)
+    }
+
+    /// Tells whether a server answers in this scheme. One that is silent does not speak another either.
+    async fn speaks(&self, endpoint: &Endpoint, base: &Url) -> bool {
+        let mut call = Call::get(base.clone(), &endpoint.host, "version");
+        call.tls = endpoint.tls.clone();
+        call.connect = endpoint.connect;
+        match self.wire().once(&call).await {
+            // What a TLS server of Go answers to plain HTTP.
+            Ok(answer) => base.scheme() == "https" || answer.status() != StatusCode::BAD_REQUEST,
+            Err(error) => error.kind() == Kind::Silent,
+        }
+    }
+
+    /// Prepares a request for something of a repository; the server is settled.
+    pub(crate) fn call(&self, endpoint: &Endpoint, method: Method, url: Url, object: &str) -> Call {
+        let mut call = Call::get(url, &endpoint.host, object);
+        call.method = method;
+        call.own = endpoint.base.clone();
+        call.tls = endpoint.tls.clone();
+        call.connect = endpoint.connect;
+        call.private = endpoint.headers.clone();
+        call
+    }
+
+    /// Makes a request with the right that it needs, and makes it again where that may help.
+    pub(crate) async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        scopes: &Scopes,
+    ) -> Result<Answer> {
+        let mut tries = Tries::new(&self.settings().patience);
+        loop {
+            let result = self.ask_once(endpoint, call, scopes).await;
+            let Some((why, wait)) = tries.after(call, &result) else {
+                return result;
+            };
+            self.wire().pause(call, why, wait).await;
+        }
+    }
+
+    /// Makes a request with the right that it needs. The answer may be a refusal.
+    pub(crate) async fn ask_once(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        scopes: &Scopes,
+    ) -> Result<Answer> {
+        let mut call = call.clone();
+        let key = (origin(&call.own), scopes.clone());
+        let known = self.ways().get(&key).cloned();
+        if let Some(way) = known {
+            call.authorization = self.authorize(endpoint, &way, None).await?;
+        }
+        // A token that has run out, and then one with more rights.
+        for _ in 0..2 {
+            let answer = self.wire().once(&call).await?;
+            let asked =
+                answer.status() == StatusCode::UNAUTHORIZED && same_origin(answer.url(), &call.own);
+            let Some(way) = asked.then(|| way(&answer, scopes)).flatten() else {
+                return Ok(answer);
+            };
+            let fresh = self
+                .authorize(endpoint, &way, call.authorization.as_ref())
+                .await?;
+            if fresh.is_none() || fresh == call.authorization {
+                return Ok(answer);
+            }
+            self.ways().insert(key.clone(), way);
+            call.authorization = fresh;
+        }
+        self.wire().once(&call).await
+    }
+
+    fn ways(&self) -> std::sync::MutexGuard<'_, HashMap<(String, Scopes), Way>> {
+        self.0.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn authorize(
+        &self,
+        endpoint: &Endpoint,
+        way: &Way,
+        refused: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>> {
+        let login = self.login_for(&endpoint.host, &endpoint.path).await?;
+        let asker = asker(endpoint, way, login);
+        self.0
+            .tokens
+            .answer(self.wire(), &asker, way, refused)
+            .await
+    }
+
+    /// Looks a login up, once: a helper program may ask a person.
+    async fn login_for(&self, host: &str, path: &str) -> Result<Option<Login>> {
+        let key = (host.to_string(), path.to_string());
+        let mut known = self.0.logins.lock().await;
+        if let Some(login) = known.get(&key) {
+            return Ok(login.clone());
+        }
+        let credentials = self.settings().credentials.clone();
+        let (host, path) = key.clone();
+        let looked_up = tokio::task::spawn_blocking(move || credentials.lookup(&host, &path)).await;
+        let login = looked_up
+            .map_err(|_| Error::new(Kind::Settings, "the look-up of a login was given up"))??;
+        known.insert(key, login.clone());
+        Ok(login)
+    }
+
+    pub(crate) fn mirror_failed(&self, endpoint: &Endpoint, error: &Error) {
+        self.settings().notices.tell(&Notice::Mirror {
+            host: endpoint.host.clone(),
+            why: error.message().to_string(),
+        });
+    }
+}
+
+/// Says for whom a token is asked; a certificate of ours is shown to no other host than the registry.
+pub(crate) fn asker(endpoint: &Endpoint, way: &Way, login: Option<Login>) -> Asker {
+    let mut tls = endpoint.tls.clone();
+    if let Way::Bearer { realm, .. } = way {
+        let same =
+            Url::parse(realm).is_ok_and(|realm| realm.host_str() == endpoint.base.host_str());
+        if !same {
+            tls.client.clear();
+        }
+    }
+    Asker {
+        host: endpoint.host.clone(),
+        tls,
+        plain: endpoint.insecure || endpoint.base.scheme() == "http",
+        login,
+    }
+}
+
+pub(crate) fn way(answer: &Answer, scopes: &Scopes) -> Option<Way> {
+    let headers = answer.headers().get_all("www-authenticate");
+    let texts = headers
+        .iter()
+        .take(16)
+        .filter_map(|value| value.to_str().ok());
+    let all: Vec<_> = texts.flat_map(challenges).collect();
+    Way::choose(&all, scopes)
+}
+
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}

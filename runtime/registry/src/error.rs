@@ -1,0 +1,324 @@
+//! Errors: one line each, that says which host, which object, what the server answered and what to try.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+/// The result of everything here.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, for callers that branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The server does not have it.
+    NotFound,
+    /// A login is missing or was refused.
+    Unauthorized,
+    /// The login is known and may not do this.
+    Denied,
+    /// Too many requests, and the server wants a longer pause than we are told to make.
+    TooMany,
+    /// The certificate of the host is not one that we trust, or there is no common ground.
+    Tls,
+    /// The host cannot be reached, or it dropped the connection.
+    Connect,
+    /// The host sends nothing, or next to nothing.
+    Silent,
+    /// What came is not what was asked for: digest, size, media type.
+    Wrong,
+    /// The server, or this program, does not do that.
+    Unsupported,
+    /// The configuration forbids it.
+    Blocked,
+    /// A file of the configuration, or of credentials, cannot be used.
+    Settings,
+    /// The server answered with a fault of its own.
+    Server,
+    /// What was to be sent cannot be read here.
+    Local,
+}
+
+/// An error of one line. Never holds a secret.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    passing: bool,
+}
+
+impl Error {
+    /// Makes an error of a [`crate::Source`], which cannot be read; `text` is one line.
+    pub fn local(text: impl Into<String>) -> Self {
+        Self::new(Kind::Local, text)
+    }
+
+    /// Returns what callers branch on.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Returns the line without what to try.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Returns what to try, where there is something.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: clean(&message.into(), 1024),
+            hint: None,
+            passing: false,
+        }))
+    }
+
+    pub(crate) fn wrong(host: &str, object: &str, what: impl fmt::Display) -> Self {
+        Self::new(Kind::Wrong, format!("{host}: {object}: {what}"))
+    }
+
+    pub(crate) fn advise(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Tells whether the same request may well succeed in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.0.passing
+    }
+
+    pub(crate) fn passing(mut self) -> Self {
+        self.0.passing = true;
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Cuts a text of a stranger to a line of at most `most` bytes, with control characters out.
+pub(crate) fn clean(text: &str, most: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(most));
+    for c in text.trim().chars() {
+        if out.len() + c.len_utf8() > most {
+            out.push('…');
+            break;
+        }
+        let hidden = c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if !hidden {
+            out.push(c);
+        } else if c.is_whitespace() && !out.ends_with(' ') {
+            out.push(' ');
+        }
+    }
+    out
+}
+
+/// Makes an error of an answer that is a refusal. `body` is its beginning.
+pub(crate) fn answered(host: &str, object: &str, status: StatusCode, body: &[u8]) -> Error {
+    let reason = status.canonical_reason().unwrap_or("unknown status");
+    let mut message = format!("{host}: {object}: {} {reason}", status.as_u16());
+    if let Some(said) = said(body) {
+        message = format!("{message} ({said})");
+    }
+    let (kind, hint) = match status.as_u16() {
+        401 => (
+            Kind::Unauthorized,
+            Some(format!(
+                "log in to {host}, or check the name: many registries answer so for what does not exist"
+            )),
+        ),
+        403 => (
+            Kind::Denied,
+            Some(format!(
+                "the login at {host} has no right to this: log in as somebody who has"
+            )),
+        ),
+        404 => (
+            Kind::NotFound,
+            Some("check the name and the tag".to_string()),
+        ),
+        405 | 501 => (Kind::Unsupported, None),
+        413 => (
+            Kind::Denied,
+            Some(
+                "the server, or a proxy before it, limits the size of requests: raise that limit"
+                    .to_string(),
+            ),
+        ),
+        429 => (
+            Kind::TooMany,
+            Some("wait, or log in: many registries allow more to those whom they know".to_string()),
+        ),
+        500..=599 => (
+            Kind::Server,
+            Some("it is a fault of the server: try again later".to_string()),
+        ),
+        _ => (Kind::Server, None),
+    };
+    let error = Error::new(kind, message);
+    let error = match hint {
+        Some(hint) => error.advise(hint),
+        None => error,
+    };
+    match status.as_u16() {
+        408 | 429 | 500 | 502 | 503 | 504 => error.passing(),
+        _ => error,
+    }
+}
+
+/// Returns code and message of an error document, as registries and token servers write them.
+fn said(body: &[u8]) -> Option<String> {
+    let document: Value = serde_json::from_slice(body).ok()?;
+    let text = |value: &Value, key: &str| {
+        let text = value.get(key)?.as_str()?;
+        Some(clean(text, 256)).filter(|text| !text.is_empty())
+    };
+    let one = |value: &Value| match (text(value, "code"), text(value, "message")) {
+        (Some(code), Some(message)) => Some(format!("{code}: {message}")),
+        (code, message) => code.or(message),
+    };
+    if let Some(errors) = document.get("errors").and_then(Value::as_array) {
+        let all: Vec<String> = errors.iter().take(3).filter_map(one).collect();
+        return Some(all.join(", ")).filter(|all| !all.is_empty());
+    }
+    match (
+        text(&document, "error"),
+        text(&document, "error_description"),
+    ) {
+        (Some(error), Some(more)) => Some(format!("{error}: {more}")),
+        (error, more) => error
+            .or(more)
+            .or_else(|| text(&document, "details"))
+            .or_else(|| one(&document)),
+    }
+}
+
+/// Makes an error of a request that got no answer. Addresses are left out: a redirect's may carry a signature.
+pub(crate) fn transport(host: &str, object: &str, error: &reqwest::Error) -> Error {
+    let (kind, why) = cause(error);
+    let made = Error::new(kind, format!("{host}: {object}: {why}"));
+    match kind {
+        Kind::Tls => made.advise(format!(
+            "name the certificate authority of {host} in registries.toml (ca), or declare the host insecure there"
+        )),
+        _ if error.is_connect() => made.advise(format!(
+            "is {host} the right name, and does this machine need a proxy to reach it?"
+        )),
+        // The connection was there and is gone.
+        _ => made.passing(),
+    }
+}
+
+fn cause(error: &reqwest::Error) -> (Kind, String) {
+    let mut last = String::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(tls) = tls_cause(error) {
+            return (Kind::Tls, tls);
+        }
+        last = error.to_string();
+        next = error.source();
+    }
+    if error.is_timeout() {
+        return (Kind::Connect, "no connection in time".to_string());
+    }
+    if last.is_empty() {
+        last = "the connection was lost".to_string();
+    }
+    let last = last.trim_end_matches(|c: char| c == '.' || c.is_whitespace());
+    (Kind::Connect, lower(&clean(last, 200)))
+}
+
+fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let tls = match error.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref()?.downcast_ref::<rustls::Error>()?,
+        None => error.downcast_ref::<rustls::Error>()?,
+    };
+    Some(match tls {
+        rustls::Error::InvalidCertificate(why) => format!("its certificate is not trusted: {why}"),
+        other => format!("no TLS connection: {}", lower(&other.to_string())),
+    })
+}
+
+fn lower(text: &str) -> String {
+    // "No route to host (os error 113)": the number says nothing to a person.
+    let text = text.split(" (os error").next().unwrap_or(text);
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_becomes_one_line() {
+        for (status, body, want) in [
+            (
+                404,
+                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"x":1}}]}"#,
+                "h: blob x: 404 Not Found (MANIFEST_UNKNOWN: manifest unknown)",
+            ),
+            (500, "<html>\n", "h: blob x: 500 Internal Server Error"),
+            (
+                401,
+                r#"{"details":"incorrect username or password"}"#,
+                "h: blob x: 401 Unauthorized (incorrect username or password)",
+            ),
+            (
+                400,
+                r#"{"error":"invalid_grant","error_description":"a\u001b[31m\nb"}"#,
+                "h: blob x: 400 Bad Request (invalid_grant: a[31m b)",
+            ),
+            (403, r#"{"errors":{}}"#, "h: blob x: 403 Forbidden"),
+            (
+                403,
+                r#"{"errors":[1,null,{"code":3}]}"#,
+                "h: blob x: 403 Forbidden",
+            ),
+            (
+                429,
+                r#"{"message":"slow down"}"#,
+                "h: blob x: 429 Too Many Requests (slow down)",
+            ),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(
+                answered("h", "blob x", status, body.as_bytes()).message(),
+                want
+            );
+        }
+        let long = format!(r#"{{"message":"{}"}}"#, "é".repeat(5000));
+        let error = answered("h", "x", StatusCode::FORBIDDEN, long.as_bytes());
+        assert!(error.message().len() < 300, "{error}");
+    }
+}

@@ -1,0 +1,543 @@
+//! Requests: redirects by hand, pauses with an end, and credentials for the host that they belong to and for no other.
+
+mod answer;
+mod retry;
+mod tls;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION,
+};
+use reqwest::{Method, StatusCode, Url};
+use tokio::time::timeout;
+
+use crate::error::{Error, Kind, Result, clean, transport};
+use crate::hosts::Tls;
+pub(crate) use answer::Answer;
+pub(crate) use retry::Tries;
+
+/// As many as browsers had when the number was found to be enough.
+const MOST_REDIRECTS: u32 = 10;
+
+/// How long to wait for what.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// For a connection, with its TLS.
+    pub connect: Duration,
+    /// For a server that says nothing.
+    pub silence: Duration,
+    /// As many bytes must come within `silence`: a server that gives one byte a minute says nothing.
+    pub least: u64,
+    /// So often is a request tried again that may succeed then.
+    pub retries: u32,
+    /// The pause before the first of them; doubled for each more, and up to half of it longer or shorter by chance.
+    pub backoff: Duration,
+    /// The longest pause, also where the server asks for one (`Retry-After`).
+    pub longest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            silence: Duration::from_secs(60),
+            least: 1024,
+            retries: 5,
+            backoff: Duration::from_millis(500),
+            longest: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Proxies, as the caller's environment has them; loopback addresses are reached without.
+#[derive(Clone, Default)]
+pub struct Proxies {
+    /// For http addresses.
+    pub http: Option<String>,
+    /// For https addresses.
+    pub https: Option<String>,
+    /// Hosts that are reached without, between commas.
+    pub no_proxy: Option<String>,
+}
+
+// An address of a proxy may hold a password.
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies")
+            .field("http", &self.http.is_some())
+            .field("https", &self.https.is_some())
+            .field("no_proxy", &self.no_proxy)
+            .finish()
+    }
+}
+
+/// What is worth telling while a call goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A request will be made again.
+    Retry {
+        /// By which host.
+        host: String,
+        /// What was asked for.
+        object: String,
+        /// In a line.
+        why: String,
+        /// After this pause.
+        wait: Duration,
+    },
+    /// A server has something to say (`Warning: 299`); each is told once.
+    Warning {
+        /// Which server.
+        host: String,
+        /// In a line.
+        text: String,
+    },
+    /// A mirror could not serve, and the next server is asked.
+    Mirror {
+        /// Which mirror.
+        host: String,
+        /// In a line.
+        why: String,
+    },
+}
+
+/// Who is told.
+#[derive(Clone, Default)]
+pub struct Notices(Option<Arc<Listener>>);
+
+type Listener = dyn Fn(&Notice) + Send + Sync;
+
+impl Notices {
+    /// Tells a function.
+    pub fn to(listener: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
+    }
+
+    pub(crate) fn tell(&self, notice: &Notice) {
+        if let Some(listener) = &self.0 {
+            listener(notice);
+        }
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "Notices(heard)"
+        } else {
+            "Notices(unheard)"
+        })
+    }
+}
+
+/// Connections to all hosts.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) patience: Patience,
+    pub(crate) notices: Notices,
+    agent: String,
+    proxies: Proxies,
+    clients: Mutex<HashMap<(Tls, Duration), reqwest::Client>>,
+    roots: OnceLock<tls::Roots>,
+    warnings: Mutex<Vec<String>>,
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// For messages.
+    pub(crate) host: String,
+    pub(crate) object: String,
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    /// What is private (`authorization`, `private`, the certificate of ours) goes to the scheme, host and port of this address only.
+    pub(crate) own: Url,
+    pub(crate) tls: Tls,
+    pub(crate) connect: Option<Duration>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) private: HeaderMap,
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) payload: Payload,
+    /// So many silences may pass before the answer: the end of an upload makes the server read all of it again.
+    pub(crate) silences: u32,
+}
+
+/// What is sent along. It can be sent again.
+#[derive(Clone)]
+pub(crate) enum Payload {
+    None,
+    Bytes(Bytes),
+    /// A stream of so many bytes, made anew for each attempt.
+    Stream(Arc<dyn Fn(&Pulse) -> reqwest::Body + Send + Sync>, u64),
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Stream(_, size) => write!(f, "Stream({size})"),
+        }
+    }
+}
+
+/// How far the sending of a body is: one more for each step, and odd while it is we who make the next bytes, which the server cannot help.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    pub(crate) fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Call {
+    pub(crate) fn get(url: Url, host: &str, object: &str) -> Self {
+        Self {
+            host: host.to_string(),
+            object: object.to_string(),
+            method: Method::GET,
+            own: url.clone(),
+            url,
+            tls: Tls::default(),
+            connect: None,
+            headers: HeaderMap::new(),
+            private: HeaderMap::new(),
+            authorization: None,
+            payload: Payload::None,
+            silences: 1,
+        }
+    }
+
+    pub(crate) fn header(&mut self, name: &'static str, value: &str) -> Result<()> {
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| Error::new(Kind::Local, format!("{name}: is not a header's value")))?;
+        self.headers.append(HeaderName::from_static(name), value);
+        Ok(())
+    }
+}
+
+impl Wire {
+    pub(crate) fn new(
+        agent: String,
+        patience: Patience,
+        proxies: Proxies,
+        notices: Notices,
+    ) -> Result<Self> {
+        let wire = Self {
+            patience,
+            notices,
+            agent,
+            proxies,
+            clients: Mutex::default(),
+            roots: OnceLock::new(),
+            warnings: Mutex::default(),
+        };
+        wire.proxies.check()?;
+        Ok(wire)
+    }
+
+    /// Makes a request, and makes it again where that may help. The answer may still be a refusal.
+    pub(crate) async fn patient(&self, call: &Call) -> Result<Answer> {
+        let mut tries = Tries::new(&self.patience);
+        loop {
+            let result = self.once(call).await;
+            let Some((why, wait)) = tries.after(call, &result) else {
+                return result;
+            };
+            self.pause(call, why, wait).await;
+        }
+    }
+
+    pub(crate) async fn pause(&self, call: &Call, why: String, wait: Duration) {
+        self.notices.tell(&Notice::Retry {
+            host: call.host.clone(),
+            object: call.object.clone(),
+            why,
+            wait,
+        });
+        tokio::time::sleep(wait).await;
+    }
+
+    /// Makes a request, and follows where the server sends it.
+    pub(crate) async fn once(&self, call: &Call) -> Result<Answer> {
+        let mut url = call.url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.send(call, &url).await?;
+            let Some(next) = redirect(call, &answer)? else {
+                return Ok(answer);
+            };
+            url = next;
+        }
+        let many = format!("is redirected more than {MOST_REDIRECTS} times");
+        Err(Error::wrong(&call.host, &call.object, many))
+    }
+
+    async fn send(&self, call: &Call, url: &Url) -> Result<Answer> {
+        let own = same_origin(url, &call.own);
+        let mut tls = call.tls.clone();
+        if !own {
+            tls.client.clear();
+        }
+        let client = self.client(&tls, call.connect)?;
+        let pulse = Pulse::default();
+        let mut request = client.request(call.method.clone(), url.clone());
+        request = request.headers(call.headers.clone());
+        if own {
+            request = request.headers(call.private.clone());
+            if let Some(authorization) = &call.authorization {
+                request = request.header(AUTHORIZATION, authorization.clone());
+            }
+        }
+        request = match &call.payload {
+            Payload::None if call.method == Method::GET || call.method == Method::HEAD => request,
+            Payload::None => request.header(CONTENT_LENGTH, 0),
+            Payload::Bytes(bytes) => request.body(bytes.clone()),
+            Payload::Stream(make, size) => request.header(CONTENT_LENGTH, *size).body(make(&pulse)),
+        };
+        let response = self.await_response(call, request.send(), &pulse).await?;
+        self.collect_warnings(call, response.headers());
+        Ok(Answer::new(response, call, url.clone(), &self.patience))
+    }
+
+    /// Waits for the beginning of an answer, as long as something moves.
+    async fn await_response(
+        &self,
+        call: &Call,
+        sent: impl Future<Output = reqwest::Result<reqwest::Response>>,
+        pulse: &Pulse,
+    ) -> Result<reqwest::Response> {
+        let mut sent = pin!(sent);
+        let mut before = pulse.count();
+        let mut silent = 0;
+        loop {
+            let wait = self
+                .patience
+                .silence
+                .max(call.connect.unwrap_or(self.patience.connect));
+            if let Ok(done) = timeout(wait, &mut sent).await {
+                return done.map_err(|error| self.transport(call, &error));
+            }
+            let now = pulse.count();
+            let ours = now % 2 == 1;
+            silent = if now == before && !ours {
+                silent + 1
+            } else {
+                0
+            };
+            before = now;
+            if silent >= call.silences {
+                return Err(answer::silent(call, wait * silent));
+            }
+        }
+    }
+
+    fn transport(&self, call: &Call, error: &reqwest::Error) -> Error {
+        let made = transport(&call.host, &call.object, error);
+        let no_roots = self.roots.get().is_some_and(tls::Roots::is_empty);
+        if made.kind() == Kind::Tls && no_roots {
+            return made.advise(
+                "this machine has no certificates of authorities: install ca-certificates",
+            );
+        }
+        made
+    }
+
+    fn client(&self, tls: &Tls, connect: Option<Duration>) -> Result<reqwest::Client> {
+        let connect = connect.unwrap_or(self.patience.connect);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match clients.entry((tls.clone(), connect)) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(free) => free.insert(self.make(tls, connect)?).clone(),
+        })
+    }
+
+    fn make(&self, tls: &Tls, connect: Duration) -> Result<reqwest::Client> {
+        let config = tls::config(tls, &self.roots)?;
+        let mut making = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
+            .user_agent(&self.agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(connect)
+            .pool_max_idle_per_host(16)
+            // Neither from the environment: our caller has read that.
+            .no_proxy();
+        for proxy in self.proxies.each()? {
+            making = making.proxy(proxy);
+        }
+        making.build().map_err(|error| {
+            Error::new(
+                Kind::Settings,
+                format!("connections cannot be made: {}", error.without_url()),
+            )
+        })
+    }
+
+    fn collect_warnings(&self, call: &Call, headers: &HeaderMap) {
+        for value in headers.get_all("warning") {
+            let Some(text) = value.to_str().ok().and_then(warning) else {
+                continue;
+            };
+            let line = format!("{}: {text}", call.host);
+            let mut known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            // A server may warn without end, but not us.
+            if known.len() < 100 && !known.contains(&line) {
+                known.push(line);
+                drop(known);
+                let host = call.host.clone();
+                self.notices.tell(&Notice::Warning { host, text });
+            }
+        }
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clone()
+    }
+}
+
+impl Proxies {
+    fn check(&self) -> Result<()> {
+        self.each().map(|_| ())
+    }
+
+    fn each(&self) -> Result<Vec<reqwest::Proxy>> {
+        let mut none = "localhost,127.0.0.0/8,::1".to_string();
+        if let Some(more) = &self.no_proxy {
+            none = format!("{none},{more}");
+        }
+        let mut proxies = Vec::new();
+        for (what, address) in [("http", &self.http), ("https", &self.https)] {
+            let Some(address) = address.as_deref().filter(|address| !address.is_empty()) else {
+                continue;
+            };
+            // The address is not quoted: it may hold a password.
+            let wrong = |why: &str| Error::new(Kind::Settings, format!("proxy for {what}: {why}"));
+            let scheme = address
+                .split_once("://")
+                .map_or("http", |(scheme, _)| scheme);
+            if !matches!(scheme, "http" | "https") {
+                return Err(wrong("only proxies by http and https are known"));
+            }
+            let made = match what {
+                "http" => reqwest::Proxy::http(address),
+                _ => reqwest::Proxy::https(address),
+            };
+            let made = made.map_err(|_| wrong("is not an address"))?;
+            proxies.push(made.no_proxy(reqwest::NoProxy::from_string(&none)));
+        }
+        Ok(proxies)
+    }
+}
+
+pub(crate) fn same_origin(one: &Url, other: &Url) -> bool {
+    one.scheme() == other.scheme()
+        && one.host_str() == other.host_str()
+        && one.port_or_known_default() == other.port_or_known_default()
+}
+
+/// Returns where an answer sends the request, if it does.
+fn redirect(call: &Call, answer: &Answer) -> Result<Option<Url>> {
+    let status = answer.status();
+    let reads = call.method == Method::GET || call.method == Method::HEAD;
+    match status.as_u16() {
+        307 | 308 => {}
+        301..=303 if reads => {}
+        301..=303 => {
+            let what = format!(
+                "{} redirects what is to be written: {status}",
+                answer.host()
+            );
+            return Err(Error::wrong(&call.host, &call.object, what));
+        }
+        _ => return Ok(None),
+    }
+    let wrong = |what: &str| Error::wrong(&call.host, &call.object, what);
+    let target = answer
+        .header(LOCATION.as_str())
+        .ok_or_else(|| wrong("is redirected to nowhere"))?;
+    let next = answer
+        .url()
+        .join(target)
+        .map_err(|_| wrong("is redirected to what is no address"))?;
+    match (answer.url().scheme(), next.scheme()) {
+        ("https" | "http", "https") | ("http", "http") => Ok(Some(next)),
+        ("https", "http") => Err(Error::new(
+            Kind::Blocked,
+            format!(
+                "{}: {}: is redirected from https to plain http",
+                call.host, call.object
+            ),
+        )),
+        _ => Err(wrong("is redirected to neither http nor https")),
+    }
+}
+
+/// Reads `299 - "text"`; only this code is for people.
+fn warning(value: &str) -> Option<String> {
+    let rest = value.trim().strip_prefix("299 ")?;
+    let quoted = rest.split_once('"')?.1;
+    let text = quoted.rsplit_once('"')?.0.replace("\\\"", "\"");
+    Some(clean(&text, 300)).filter(|text| !text.is_empty())
+}
+
+/// Tells whether a status may be another one in a moment.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_warnings_for_people_are_shown() {
+        for (header, want) in [
+            (r#"299 - "repository moves""#, Some("repository moves")),
+            (
+                r#"299 host "a \"b\" c" "Sat, 25 Aug 2012""#,
+                Some(r#"a "b" c" "Sat, 25 Aug 2012"#),
+            ),
+            (r#"199 - "other""#, None),
+            ("299 - \"\x1b[2Jx\"", Some("[2Jx")),
+            ("299 - \"\"", None),
+            ("299", None),
+            ("", None),
+        ] {
+            assert_eq!(warning(header).as_deref(), want, "{header}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        for (one, other, want) in [
+            ("https://a/x", "https://a:443/y?z", true),
+            ("https://a/", "http://a/", false),
+            ("https://a/", "https://b/", false),
+            ("https://a/", "https://a:444/", false),
+            ("https://A/", "https://a/", true),
+            ("https://a/", "https://a.evil/", false),
+        ] {
+            let parse = |text| Url::parse(text).unwrap();
+            assert_eq!(
+                same_origin(&parse(one), &parse(other)),
+                want,
+                "{one} {other}"
+            );
+        }
+    }
+}

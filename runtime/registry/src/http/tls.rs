@@ -1,0 +1,143 @@
+//! TLS: whom we trust, and who we are.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use crate::hosts::Tls;
+
+/// The certificates of the authorities that this machine trusts; there may be none.
+#[derive(Debug)]
+pub(crate) struct Roots(Arc<RootCertStore>);
+
+impl Roots {
+    fn of_the_system() -> Self {
+        let mut store = RootCertStore::empty();
+        // What cannot be read is missing, and the certificate that needed it is refused.
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self(Arc::new(store))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Makes the configuration of connections; the system's authorities are read when they are first needed.
+pub(crate) fn config(tls: &Tls, roots: &OnceLock<Roots>) -> Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(Kind::Tls, error.to_string()))?;
+    let trusting = if tls.anybody {
+        let verifier = Arc::new(Anybody(provider));
+        versions
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+    } else {
+        let system = roots.get_or_init(Roots::of_the_system);
+        versions.with_root_certificates(with_own(system, &tls.authorities)?)
+    };
+    let Some((cert, key)) = tls.client.first() else {
+        return Ok(trusting.with_no_client_auth());
+    };
+    let chain = certificates(cert)?;
+    let fault = |path: &Path, why: &dyn std::fmt::Display| {
+        Error::new(Kind::Settings, format!("{}: {why}", path.display()))
+    };
+    let bytes = pem(key)?;
+    let secret = PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|_| fault(key, &"holds no private key that can be read"))?;
+    trusting
+        .with_client_auth_cert(chain, secret)
+        .map_err(|error| fault(cert, &error))
+}
+
+fn with_own(system: &Roots, authorities: &[PathBuf]) -> Result<Arc<RootCertStore>> {
+    if authorities.is_empty() {
+        return Ok(system.0.clone());
+    }
+    let mut store = RootCertStore::clone(&system.0);
+    for path in authorities {
+        for certificate in certificates(path)? {
+            store.add(certificate).map_err(|error| {
+                Error::new(Kind::Settings, format!("{}: {error}", path.display()))
+            })?;
+        }
+    }
+    Ok(Arc::new(store))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let bytes = pem(path)?;
+    let all: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        _ => Err(Error::new(
+            Kind::Settings,
+            format!("{}: holds no certificate in PEM form", path.display()),
+        )),
+    }
+}
+
+fn pem(path: &Path) -> Result<Vec<u8>> {
+    files::read(path)?
+        .ok_or_else(|| Error::new(Kind::Settings, format!("{}: no such file", path.display())))
+}
+
+/// Trusts anybody, which is what "insecure" says; the digest of what comes is checked as ever. Whoever shows a certificate must still have
+/// its key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
