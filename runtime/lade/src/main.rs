@@ -1,2 +1,6 @@
+//! The program; all of it is in the library.
 #![forbid(unsafe_code)]
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    lade::main()
+}

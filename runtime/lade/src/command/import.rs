@@ -1,0 +1,53 @@
+//! `lade import`.
+
+use std::fs::File;
+use std::io;
+
+use engine::Import;
+
+use super::platform;
+use crate::failure::{Failure, print_lines};
+use crate::session::Session;
+
+/// Make an image of one layer from a tar archive, also compressed
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The archive; - for standard input
+    #[arg(value_name = "FILE|-")]
+    file: String,
+    /// Name of the image
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    name: Option<String>,
+    /// Apply this instruction of a Dockerfile: CMD, ENV, EXPOSE, ...
+    #[arg(long, short = 'c', value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// Comment for the image's history
+    #[arg(long, short = 'm', default_value = "", hide_default_value = true)]
+    message: String,
+    /// Say that it is for this platform: os/architecture[/variant]
+    #[arg(long)]
+    platform: Option<String>,
+}
+
+pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
+    let options = Import {
+        platform: platform(args.platform.as_ref())?,
+        name: args.name,
+        changes: args.change,
+        message: args.message,
+        source: args.file.clone(),
+    };
+    let file = args.file;
+    if file.starts_with("http://") || file.starts_with("https://") {
+        let failure = Failure::new(format!("import {file}: archives are not fetched from the web"));
+        return Err(failure.hint(format!("curl -L {file} | lade import -")));
+    }
+    let id = if file == "-" {
+        session.engine()?.import(&mut io::stdin(), &options)?
+    } else {
+        let open = File::open(&file);
+        let mut open = open.map_err(|error| Failure::new(format!("open {file}: {error}")))?;
+        session.engine()?.import(&mut open, &options)?
+    };
+    print_lines([id])
+}

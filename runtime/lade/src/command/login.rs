@@ -1,0 +1,161 @@
+//! `lade login`.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+
+use engine::{Engine, Login, Secret};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+
+use crate::failure::{Failure, print_lines};
+use crate::session::Session;
+
+/// Log in to a registry
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The registry, as HOST[:PORT]; Docker Hub without
+    #[arg(value_name = "SERVER")]
+    server: Option<String>,
+    /// Password (others on this host see it in the list of processes)
+    #[arg(long, short = 'p')]
+    password: Option<String>,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// User
+    #[arg(long, short = 'u', value_name = "USER")]
+    username: Option<String>,
+}
+
+/// The longest password that is read: more than any token that registries give out.
+const LONGEST: u64 = 1 << 20;
+
+pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
+    if args.password.is_some() {
+        session.warn("Using --password via the CLI is insecure. Use --password-stdin.");
+        if args.password_stdin {
+            return Err(Failure::new("--password and --password-stdin are mutually exclusive"));
+        }
+    }
+    if args.password_stdin && args.username.as_ref().is_none_or(String::is_empty) {
+        return Err(Failure::new("Must provide --username with --password-stdin"));
+    }
+    let engine = session.engine()?;
+    let login = match (args.username, args.password) {
+        (Some(user), Some(password)) => (user, password),
+        (Some(user), None) if args.password_stdin => (user, from_stdin(&mut io::stdin().lock())?),
+        (user, password) => asked(engine, args.server.as_deref(), user, password)?,
+    };
+    let (user, password) = login;
+    if user.is_empty() || password.is_empty() {
+        let missing = if user.is_empty() { "user" } else { "password" };
+        return Err(Failure::new(format!("login: the {missing} is empty")));
+    }
+    let login = Login::Password {
+        user,
+        password: Secret::new(password),
+    };
+    print_lines([engine.login(args.server.as_deref(), &login)?])
+}
+
+/// Reads the password that a pipe brings. One end of line behind it is not part of it.
+fn from_stdin(input: &mut dyn Read) -> Result<String, Failure> {
+    let mut password = String::new();
+    let read = input.take(LONGEST).read_to_string(&mut password);
+    read.map_err(|error| Failure::new(format!("read the password from standard input: {error}")))?;
+    Ok(without_end(&password).to_owned())
+}
+
+fn without_end(line: &str) -> &str {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line)
+}
+
+/// Asks on the terminal for what the line does not say.
+fn asked(
+    engine: &Engine,
+    server: Option<&str>,
+    user: Option<String>,
+    password: Option<String>,
+) -> Result<(String, String), Failure> {
+    if !io::stdin().is_terminal() {
+        let failure = Failure::new("Cannot perform an interactive login from a non TTY device");
+        return Err(failure.hint("lade login -u USER --password-stdin < FILE"));
+    }
+    let user = match user {
+        Some(user) => user,
+        None => {
+            let known = engine.logged_in(server)?;
+            let prompt = known.as_ref().map(|known| format!("Username ({known}): "));
+            let line = ask(prompt.as_deref().unwrap_or("Username: "))?;
+            match known {
+                Some(known) if line.is_empty() => known,
+                _ => line,
+            }
+        }
+    };
+    let password = match password {
+        Some(password) => password,
+        None => {
+            let silence = Silence::begin()?;
+            let line = ask("Password: ");
+            drop(silence);
+            // The end of line that was typed was not shown.
+            say("\n");
+            line?
+        }
+    };
+    Ok((user, password))
+}
+
+fn say(text: &str) {
+    let mut err = io::stderr();
+    // A terminal that cannot show the question cannot answer it either: that is found out by the reading.
+    drop(err.write_all(text.as_bytes()).and_then(|()| err.flush()));
+}
+
+fn ask(prompt: &str) -> Result<String, Failure> {
+    say(prompt);
+    let mut line = String::new();
+    let read = io::stdin().lock().take(LONGEST).read_line(&mut line);
+    read.map_err(|error| Failure::new(format!("read from the terminal: {error}")))?;
+    Ok(without_end(&line).to_owned())
+}
+
+/// A terminal that does not show what is typed, until this goes.
+struct Silence(Termios);
+
+impl Silence {
+    fn begin() -> Result<Self, Failure> {
+        let refused = |errno| Failure::new(format!("hide what is typed on the terminal: {errno}"));
+        let before = tcgetattr(io::stdin()).map_err(refused)?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &silent).map_err(refused)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // The terminal has gone; there is nothing to put back.
+        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_end_of_line_is_no_part_of_a_password() {
+        for (piped, password) in [
+            ("secret", "secret"),
+            ("secret\n", "secret"),
+            ("secret\r\n", "secret"),
+            (" se\ncret \n\n", " se\ncret \n"),
+            ("", ""),
+        ] {
+            assert_eq!(from_stdin(&mut piped.as_bytes()).unwrap(), password);
+        }
+        assert!(from_stdin(&mut &b"\xff"[..]).is_err());
+    }
+}

@@ -1,0 +1,143 @@
+//! `lade system df`.
+
+use engine::{Rows, Usage};
+use serde_json::Value;
+
+use super::images;
+use crate::failure::{Failure, print};
+use crate::format::{Default, Format, row};
+use crate::session::Session;
+use crate::sizes;
+
+/// Show what takes how much of the disk
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print by a Go template, such as '{{.Type}}: {{.Size}}', or json
+    #[arg(long)]
+    format: Option<String>,
+    /// Show each image
+    #[arg(long, short = 'v')]
+    verbose: bool,
+}
+
+const TABLE: &str = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
+const HEADERS: &[(&str, &str)] = &[
+    ("Type", "TYPE"),
+    ("TotalCount", "TOTAL"),
+    ("Active", "ACTIVE"),
+    ("Size", "SIZE"),
+    ("Reclaimable", "RECLAIMABLE"),
+    ("Bytes", "BYTES"),
+];
+const IMAGES: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}";
+
+pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
+    let default = Default {
+        table: TABLE,
+        quiet: false,
+    };
+    let format = Format::parse(args.format.as_deref(), default)?;
+    let usage = session.engine()?.usage()?;
+    let parts = parts(&usage);
+    if args.verbose {
+        if args.format.is_some() {
+            let failure = Failure::new("--verbose and --format do not go together");
+            return Err(failure.hint("lade images --format ... --no-trunc has each image"));
+        }
+        return print(&verbose(&usage, &parts)?);
+    }
+    print(&format.render(HEADERS, parts.iter().map(Part::fields))?)
+}
+
+/// A line of the table. Their sizes add up to what `du` says of the data root.
+#[derive(Debug)]
+struct Part {
+    name: &'static str,
+    count: usize,
+    active: usize,
+    bytes: u64,
+    reclaimable: u64,
+}
+
+impl Part {
+    fn fields(&self) -> Value {
+        let mut reclaimable = sizes::human(self.reclaimable);
+        if let Some(percent) = self.reclaimable.saturating_mul(100).checked_div(self.bytes) {
+            reclaimable.push_str(&format!(" ({percent}%)"));
+        }
+        row([
+            ("Type", self.name.to_owned()),
+            ("TotalCount", self.count.to_string()),
+            ("Active", self.active.to_string()),
+            ("Size", sizes::human(self.bytes)),
+            ("Reclaimable", reclaimable),
+            ("Bytes", self.bytes.to_string()),
+        ])
+    }
+}
+
+/// Docker's four lines, and then what else is in the data root.
+fn parts(usage: &Usage) -> Vec<Part> {
+    let part = |name, count, bytes, reclaimable| Part {
+        name,
+        count,
+        active: 0,
+        bytes,
+        reclaimable,
+    };
+    let images = Part {
+        active: usize::try_from(usage.active).unwrap_or(usize::MAX),
+        ..part("Images", usage.images.len(), usage.layers_size.saturating_add(usage.blobs), usage.reclaimable)
+    };
+    let known = usage.layers_size.saturating_add(usage.blobs);
+    let known = known.saturating_add(usage.containers);
+    let known = known.saturating_add(usage.unfinished).saturating_add(usage.trash);
+    vec![
+        images,
+        part("Containers", 0, usage.containers, 0),
+        part("Local Volumes", 0, 0, 0),
+        part("Build Cache", 0, 0, 0),
+        part("Unfinished", 0, usage.unfinished, usage.unfinished),
+        part("Trash", 0, usage.trash, usage.trash),
+        // And the few directories that are always there.
+        part("Database", 1, usage.total.saturating_sub(known), 0),
+    ]
+}
+
+fn verbose(usage: &Usage, parts: &[Part]) -> Result<String, Failure> {
+    let look = images::Look {
+        whole_ids: false,
+        now: engine::time::now(),
+    };
+    let rows = usage.images.iter().filter_map(|image| {
+        let rows = engine::rows(std::slice::from_ref(&image.summary), &Rows::default());
+        let mut fields = images::fields(rows.first()?, &look);
+        fields["SharedSize"] = sizes::human(image.shared).into();
+        fields["UniqueSize"] = sizes::human(image.unique).into();
+        fields["Containers"] = image.containers.to_string().into();
+        Some(fields)
+    });
+    let table = |text| {
+        Format::parse(
+            None,
+            Default {
+                table: text,
+                quiet: false,
+            },
+        )
+    };
+    let mut out = String::from("Images space usage:\n\n");
+    out.push_str(&table(IMAGES)?.render(images::HEADERS, rows)?);
+    for (title, headers) in [
+        ("Containers space usage:", "CONTAINER ID\tIMAGE\tCOMMAND\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES"),
+        ("Local Volumes space usage:", "VOLUME NAME\tLINKS\tSIZE"),
+        ("Build cache usage: 0B", "CACHE ID\tCACHE TYPE\tSIZE\tCREATED\tLAST USED\tUSAGE\tSHARED"),
+    ] {
+        out.push_str(&format!("\n{title}\n\n{}", crate::table::align(headers)));
+    }
+    out.push_str("\nOther space usage:\n\n");
+    let others = parts.iter().filter(|part| ["Unfinished", "Trash", "Database"].contains(&part.name));
+    let others = others.map(Part::fields);
+    out.push_str(&table("{{.Type}}\t{{.Size}}\t{{.Reclaimable}}")?.render(HEADERS, others)?);
+    Ok(out)
+}

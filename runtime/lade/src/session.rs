@@ -1,0 +1,69 @@
+//! What the commands share: the settings, and the engine that is opened by the first that needs it.
+
+use std::cell::OnceCell;
+
+use engine::Engine;
+
+use crate::detach;
+use crate::failure::{self, Failure, Level};
+use crate::settings::Settings;
+
+/// One call of the program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) settings: Settings,
+    engine: OnceCell<Engine>,
+}
+
+impl Session {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            engine: OnceCell::new(),
+        }
+    }
+
+    /// Returns the engine, opened at the first call.
+    pub(crate) fn engine(&self) -> Result<&Engine, Failure> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        self.debug(&format!("data root {}", self.settings.data_root.display()));
+        let settings = &self.settings;
+        let engine = Engine::open(engine::Settings {
+            data_root: settings.data_root.clone(),
+            run_root: settings.run_root.clone(),
+            runtime: settings.runtime.clone(),
+            network: settings.network.clone(),
+            connections: settings.connections,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    pub(crate) fn warn(&self, message: &str) {
+        failure::note(Level::Warning, message, self.settings.log_format);
+    }
+
+    pub(crate) fn debug(&self, message: &str) {
+        if self.settings.debug {
+            failure::note(Level::Debug, message, self.settings.log_format);
+        }
+    }
+
+    /// Starts the sweep when there is something to delete: of this command, or of one whose sweep was killed.
+    pub(crate) fn leave(&self) {
+        let Some(engine) = self.engine.get() else {
+            return;
+        };
+        match engine.store().unswept() {
+            Ok(true) => {
+                if let Err(error) = detach::sweep(&self.settings) {
+                    self.warn(&format!("start the sweep of deleted images: {error}; the next command tries again"));
+                }
+            }
+            Ok(false) => {}
+            Err(error) => self.debug(&format!("look for deleted images: {error}")),
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Archives: what `save` writes others read, what others write `load` reads, and `import` makes an image of any tar.
+
+use crate::others::{Docker, podman, skopeo};
+use orlop_tests::registry::image::{docker_archive, gzip, layout, oci_archive, write_layout};
+use orlop_tests::registry::{Image, Layer, Registry, Tar, digest};
+use orlop_tests::{Lade, Must};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// An engine that has two images, and their archive.
+fn saved(registry: &Registry) -> (Lade, Vec<Image>, PathBuf) {
+    let lade = Lade::new();
+    let images = vec![Image::noise(1, 2, 10_000), Image::busybox()];
+    for (image, name) in images.iter().zip(["one", "two"]) {
+        let whole = registry.serve(name, image);
+        lade.ok(&["pull", &whole]);
+        lade.ok(&["tag", &whole, &format!("saved/{name}:tag")]);
+        lade.ok(&["rmi", &whole]);
+    }
+    let file = lade.env.dir.join("images.tar");
+    let path = file.display().to_string();
+    lade.ok(&["save", "-o", &path, "saved/one:tag", "saved/two:tag"]);
+    (lade, images, file)
+}
+
+#[test]
+fn what_is_saved_is_loaded() {
+    let registry = Registry::new();
+    let (lade, images, file) = saved(&registry);
+    let other = Lade::new();
+    let path = file.display().to_string();
+    let said = other.says(&["load", "-i", &path]);
+    assert!(said.contains("Loaded image: saved/one:tag"), "{said}");
+    assert_eq!(other.names(), ["saved/one:tag", "saved/two:tag"]);
+    for (image, name) in images.iter().zip(["saved/one:tag", "saved/two:tag"]) {
+        assert_eq!(other.inspect(name, "{{.Id}}"), image.id());
+    }
+    other.whole();
+    // It gives back the very bytes: also the manifest.
+    let target = registry.name("again:one");
+    other.ok(&["tag", "saved/one:tag", &target]);
+    other.ok(&["push", &target]);
+    assert_eq!(
+        registry.manifest("again", "one").must("a manifest").1,
+        images[0].manifest
+    );
+    // The same twice is the same file; through a pipe, too.
+    let piped = lade
+        .ok(&["save", "saved/one:tag", "saved/two:tag"])
+        .stdout();
+    assert_eq!(
+        piped,
+        String::from_utf8_lossy(&fs::read(&file).must("the file"))
+    );
+}
+
+#[test]
+fn a_saved_archive_has_both_forms() {
+    let registry = Registry::new();
+    let (lade, images, file) = saved(&registry);
+    let dir = lade.env.dir.join("unpacked");
+    fs::create_dir(&dir).must(dir.display());
+    lade.other("tar")
+        .arg("-xf")
+        .arg(&file)
+        .arg("-C")
+        .arg(&dir)
+        .run()
+        .ok();
+    let read = |name: &str| -> Value {
+        let text = fs::read(dir.join(name)).must(name);
+        serde_json::from_slice(&text).must(name)
+    };
+    assert_eq!(read("oci-layout")["imageLayoutVersion"], "1.0.0");
+    assert_eq!(
+        read("index.json")["manifests"].as_array().map(Vec::len),
+        Some(2)
+    );
+    let list = read("manifest.json");
+    assert_eq!(list[0]["RepoTags"][0], "saved/one:tag");
+    assert_eq!(list.as_array().map(Vec::len), Some(images.len()));
+}
+
+#[test]
+fn others_read_what_is_saved() {
+    let registry = Registry::new();
+    let (lade, images, file) = saved(&registry);
+    let path = file.display().to_string();
+    for form in ["oci-archive", "docker-archive"] {
+        let to = lade.env.dir.join(form);
+        skopeo(
+            &lade,
+            &format!("{form}:{path}:saved/one:tag"),
+            &format!("dir:{}", to.display()),
+        );
+        let text = fs::read(to.join("manifest.json")).must("manifest.json");
+        let manifest: Value = serde_json::from_slice(&text).must("JSON");
+        assert_eq!(manifest["config"]["digest"], images[0].id(), "{form}");
+    }
+    let loaded = podman(&lade).args(["load", "-i", &path]).run().ok();
+    assert!(loaded.stdout().contains("saved/one:tag"), "{loaded}");
+    let id = podman(&lade)
+        .args(["image", "inspect", "--format", "{{.Id}}", "saved/one:tag"])
+        .run()
+        .ok();
+    id.prints(&images[0].id()[7..]);
+    if let Some(docker) = Docker::start(&lade, "docker load") {
+        docker.cmd(&lade, &["load", "-i", &path]).run().ok();
+        let id = docker
+            .cmd(
+                &lade,
+                &["image", "inspect", "--format", "{{.Id}}", "saved/one:tag"],
+            )
+            .run()
+            .ok();
+        id.prints(&images[0].id());
+    }
+}
+
+#[test]
+fn what_docker_and_podman_save_is_loaded() {
+    let lade = Lade::new();
+    let image = Image::busybox();
+    let file = lade.env.dir.join("given.tar");
+    fs::write(&file, docker_archive(&[("given/it:tag", &image)])).must("the archive");
+    let given = file.display().to_string();
+    podman(&lade).args(["load", "-i", &given]).run().ok();
+    let out = |name: &str| lade.env.dir.join(name).display().to_string();
+    let mut made = Vec::new();
+    for format in ["docker-archive", "oci-archive"] {
+        let path = out(&format!("podman-{format}.tar"));
+        podman(&lade)
+            .args(["save", "--format", format, "-o", &path, "given/it:tag"])
+            .run()
+            .ok();
+        made.push(path);
+    }
+    if let Some(docker) = Docker::start(&lade, "docker save") {
+        docker.cmd(&lade, &["load", "-i", &given]).run().ok();
+        let path = out("docker.tar");
+        docker
+            .cmd(&lade, &["save", "-o", &path, "given/it:tag"])
+            .run()
+            .ok();
+        made.push(path);
+    }
+    for path in made {
+        let other = Lade::new();
+        other.ok(&["load", "-i", &path]);
+        let ids = other.ids();
+        assert_eq!(ids.len(), 1, "{path}: {ids:?}");
+        let diff_ids = other.inspect(&ids[0], "{{range .RootFS.Layers}}{{.}}{{end}}");
+        assert_eq!(diff_ids, image.layers[0].diff_id(), "{path}");
+        other.whole();
+    }
+}
+
+#[test]
+fn every_form_of_archive_is_loaded() {
+    let image = Image::noise(1, 2, 10_000);
+    let images = [("form/it:tag", &image)];
+    let (oci, docker) = (oci_archive(&images), docker_archive(&images));
+    let table = [
+        ("oci", oci.clone()),
+        ("docker", docker.clone()),
+        ("oci, gzip", gzip(&oci)),
+        ("docker, gzip", gzip(&docker)),
+        (
+            "oci, zstd",
+            zstd::encode_all(oci.as_slice(), 3).must("zstd"),
+        ),
+    ];
+    for (form, bytes) in table {
+        let lade = Lade::new();
+        lade.cmd(&["load"]).stdin(bytes).run().ok();
+        assert_eq!(lade.inspect("form/it:tag", "{{.Id}}"), image.id(), "{form}");
+        lade.whole();
+    }
+    let lade = Lade::new();
+    let dir = lade.env.dir.join("layout");
+    write_layout(&dir, &images);
+    lade.ok(&["load", "-i", &dir.display().to_string()]);
+    assert_eq!(
+        lade.inspect("form/it:tag", "{{.Id}}"),
+        image.id(),
+        "a directory"
+    );
+    lade.whole();
+}
+
+#[test]
+fn what_is_no_archive_is_refused_and_leaves_nothing() {
+    let image = Image::noise(1, 1, 10_000);
+    let good = oci_archive(&[("it:tag", &image)]);
+    let mut flipped = good.clone();
+    let at = flipped
+        .windows(64)
+        .position(|window| window == &image.layers[0].blob[1000..1064]);
+    flipped[at.must("the layer in the archive")] ^= 1;
+    let mut files = layout(&[("it:tag", &image)]);
+    files.retain(|(path, _)| !path.ends_with(&image.layers[0].digest()[7..]));
+    let mut without = Tar::new();
+    for (path, bytes) in files {
+        without = without.file(&path, 0o644, bytes);
+    }
+    let table: [(&str, Vec<u8>, &str); 7] = [
+        ("nothing", Vec::new(), "empty|archive"),
+        ("text", b"this is no archive".to_vec(), "archive|tar"),
+        (
+            "half",
+            good[..good.len() / 2].to_vec(),
+            "archive|end|truncated|missing|not",
+        ),
+        ("a bit", flipped, "sha256:"),
+        ("a missing layer", without.done(), "sha256:"),
+        (
+            "a tar of something else",
+            Tar::new().file("hello", 0o644, "x").done(),
+            "manifest.json|index.json|archive",
+        ),
+        (
+            "garbage in it",
+            Tar::new()
+                .file("oci-layout", 0o644, "{}")
+                .file("index.json", 0o644, "{")
+                .done(),
+            "index.json",
+        ),
+    ];
+    for (case, bytes, part) in table {
+        let lade = Lade::new();
+        let done = lade.cmd(&["load"]).stdin(bytes).run();
+        assert_eq!(
+            orlop_tests::complaint(&done, &[1], &[part]),
+            None,
+            "{case}\n{done}"
+        );
+        assert!(lade.ids().is_empty(), "{case}");
+        lade.whole();
+    }
+}
+
+#[test]
+fn any_tar_is_imported() {
+    let tar = || {
+        Tar::new()
+            .dir("etc/", 0o755)
+            .file("etc/hello", 0o644, "hello\n")
+            .done()
+    };
+    let diff_id = digest(&tar());
+    let xz = |program: &str, lade: &Lade| {
+        let file = lade.env.dir.join("in.tar");
+        fs::write(&file, tar()).must("in.tar");
+        lade.other(program).arg("-k").arg(&file).run().rc == 0
+    };
+    let lade = Lade::new();
+    let table = [
+        ("plain", tar()),
+        ("gzip", gzip(&tar())),
+        ("zstd", zstd::encode_all(tar().as_slice(), 3).must("zstd")),
+    ];
+    for (form, bytes) in table {
+        let done = lade
+            .cmd(&["import", "-", &format!("made:{form}")])
+            .stdin(bytes)
+            .run()
+            .ok();
+        let id = done.stdout().trim().to_owned();
+        assert!(id.starts_with("sha256:"), "{form}: {id}");
+        let layers = lade.inspect(&id, "{{range .RootFS.Layers}}{{.}}{{end}}");
+        assert!(
+            form != "plain" || layers.starts_with("sha256:"),
+            "{form}: {layers}, the tar is {diff_id}"
+        );
+        let text = fs::read_to_string(lade.layer(&layers).join("etc/hello")).must(form);
+        assert_eq!(text, "hello\n");
+    }
+    for (program, suffix) in [("xz", "xz"), ("bzip2", "bz2")] {
+        if !xz(program, &lade) {
+            orlop_tests::skip(program, "not here");
+            continue;
+        }
+        let file = lade
+            .env
+            .dir
+            .join(format!("in.tar.{suffix}"))
+            .display()
+            .to_string();
+        lade.ok(&["import", &file, &format!("made:{suffix}")]);
+    }
+    lade.cmd(&[
+        "import",
+        "-c",
+        "ENV A=b",
+        "-c",
+        "CMD [\"sh\",\"-c\",\"true\"]",
+        "-m",
+        "why",
+        "-",
+        "made:changed",
+    ])
+    .stdin(tar())
+    .run()
+    .ok();
+    assert_eq!(
+        lade.inspect("made:changed", "{{json .Config.Cmd}}"),
+        r#"["sh","-c","true"]"#
+    );
+    assert!(
+        lade.inspect("made:changed", "{{json .Config.Env}}")
+            .contains("A=b")
+    );
+    let done = lade
+        .cmd(&["import", "-c", "FROM x", "-"])
+        .stdin(tar())
+        .run();
+    assert_eq!(
+        orlop_tests::complaint(&done, &[1], &["FROM"]),
+        None,
+        "{done}"
+    );
+    lade.whole();
+}
+
+#[test]
+fn an_image_made_here_is_saved_and_read_by_others() {
+    let lade = Lade::new();
+    let tar = Layer::busybox().tar;
+    lade.cmd(&["import", "-", "made:one"]).stdin(tar).run().ok();
+    let file = lade.env.dir.join("made.tar");
+    let path = file.display().to_string();
+    lade.ok(&["save", "-o", &path, "made:one"]);
+    check_by_skopeo(&lade, &file);
+    let other = Lade::new();
+    other.ok(&["load", "-i", &path]);
+    assert_eq!(
+        other.inspect("made:one", "{{.Id}}"),
+        lade.inspect("made:one", "{{.Id}}")
+    );
+    other.whole();
+}
+
+fn check_by_skopeo(lade: &Lade, file: &Path) {
+    for form in ["oci-archive", "docker-archive"] {
+        let to = lade.env.dir.join(format!("made-{form}"));
+        skopeo(
+            lade,
+            &format!("{form}:{}:made:one", file.display()),
+            &format!("dir:{}", to.display()),
+        );
+    }
+}
+
+#[test]
+fn save_leaves_no_half_file() {
+    let registry = Registry::new();
+    let (lade, _, _) = saved(&registry);
+    let path = lade.env.dir.join("never.tar");
+    lade.fails(
+        &["save", "-o", &path.display().to_string(), "nosuch"],
+        &["nosuch"],
+    );
+    assert!(!path.exists());
+    lade.fails(
+        &["save", "-o", "/no/such/dir/x.tar", "saved/one:tag"],
+        &["/no/such/dir"],
+    );
+}
