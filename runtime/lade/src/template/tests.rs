@@ -278,23 +278,17 @@ fn nothing_is_too_deep() {
 #[test]
 fn nothing_makes_it_panic() {
     let data: Value = serde_json::from_str(DATA).unwrap();
-    let bits = [
-        "", "{{", "}}", "-", "(", ")", "|", ".", "$", "\"", "`", "'", "%", "\\", " ", "\u{e9}",
-        "9", "/*", "*/", "end",
-    ];
+    let bits = ["", "{{", "}}", "(", "\"", ".", "%", "\u{e9}"];
     for (template, _) in GO.iter().chain(REFUSED) {
         for at in (0..=template.len()).filter(|at| template.is_char_boundary(*at)) {
             let (before, after) = template.split_at(at);
             let mut rest = after.chars();
             rest.next();
             for bit in bits {
-                for changed in [
-                    format!("{before}{bit}{after}"),
-                    format!("{before}{bit}{}", rest.as_str()),
-                ] {
-                    if let Err(error) = render(&changed, &data) {
-                        assert!(!error.contains('\n') && error.contains("column"), "{error}");
-                    }
+                let after = if bit.is_empty() { rest.as_str() } else { after };
+                let changed = format!("{before}{bit}{after}");
+                if let Err(error) = render(&changed, &data) {
+                    assert!(!error.contains('\n') && error.contains("column"), "{error}");
                 }
             }
         }
