@@ -50,7 +50,8 @@ impl Format {
                 let header = Value::from(*header);
                 ((*name).to_owned(), header)
             });
-            out.push_str(&render(&self.template, &Value::Object(headers.collect()))?);
+            let header = self.template.header(&Value::Object(headers.collect()));
+            out.push_str(&header.map_err(|error| refused(&error))?);
             out.push('\n');
         }
         for row in rows {
@@ -81,16 +82,16 @@ pub(crate) fn row<const N: usize>(fields: [(&str, String); N]) -> Value {
 /// Reads a template, in which docker takes `\t` and `\n` for what they mean.
 fn parse(text: &str) -> Result<Template, Failure> {
     let text = text.replace("\\t", "\t").replace("\\n", "\n");
-    Template::parse(&text).map_err(|error| {
-        let text = format!("--format: {error}");
-        let failure = Failure::new(text).code(USAGE);
-        failure.hint("a Go template, such as '{{.ID}}' or 'table {{.ID}}\\t{{.Size}}', or json")
-    })
+    Template::parse(&text).map_err(|error| refused(&error).code(USAGE))
 }
 
 fn render(template: &Template, value: &Value) -> Result<String, Failure> {
-    let rendered = template.render(value);
-    rendered.map_err(|error| Failure::new(format!("--format: {error}")))
+    template.render(value).map_err(|error| refused(&error))
+}
+
+fn refused(why: &str) -> Failure {
+    let failure = Failure::new(format!("--format: {why}"));
+    failure.hint("a Go template, such as '{{.ID}}' or 'table {{.ID}}\\t{{.Size}}', or json")
 }
 
 #[cfg(test)]

@@ -64,10 +64,11 @@ pub fn main() -> ExitCode {
         variable: &|name| std::env::var_os(name),
         root: nix::unistd::geteuid().is_root(),
     };
-    let settings = match Settings::resolve(&line.options, &around) {
+    let mut settings = match Settings::resolve(&line.options, &around) {
         Ok(settings) => settings,
         Err(failure) => return end(Err(failure), format),
     };
+    line.command.settle(&mut settings);
     let format = settings.log_format;
     let session = Session::new(settings);
     let result = line.command.run(&session);

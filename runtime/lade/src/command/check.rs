@@ -14,27 +14,21 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     let checked = session.engine()?.check(args.repair)?;
     let mut text = String::new();
-    let mut left = 0;
     for problem in &checked.problems {
-        let done = if problem.repaired { " (repaired)" } else { "" };
-        left += usize::from(!problem.repaired);
-        text.push_str(&format!("{}{done}\n", problem.text));
+        text.push_str(&problem.line);
+        text.push('\n');
     }
     if checked.problems.is_empty() {
         text.push_str("No problems found.\n");
     }
     print(&text)?;
-    match left {
-        0 => Ok(()),
-        1 => Err(Failure::new("1 problem").hint(hint(args))),
-        left => Err(Failure::new(format!("{left} problems")).hint(hint(args))),
+    if !checked.is_bad() {
+        return Ok(());
     }
-}
-
-fn hint(args: &Args) -> &'static str {
-    if args.repair {
+    let hint = if args.repair {
         "lade rmi and lade pull get an image again"
     } else {
         "lade system check --repair"
-    }
+    };
+    Err(Failure::new("something is lost or broken").hint(hint))
 }

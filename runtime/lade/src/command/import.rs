@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Name of the image
     #[arg(value_name = "REPOSITORY[:TAG]")]
     name: Option<String>,
-    /// Apply this instruction of a Dockerfile: CMD, ENV, EXPOSE, ...
+    /// Apply this instruction of a Dockerfile, such as CMD or ENV
     #[arg(long, short = 'c', value_name = "INSTRUCTION")]
     change: Vec<String>,
     /// Comment for the image's history

@@ -3,9 +3,12 @@
 use clap::{Args, Subcommand};
 use engine::{Annotate, ManifestCreate, ManifestInspect, ManifestPush};
 
+use image::Reference;
+
 use super::inspect::indented;
 use crate::failure::{Failure, print, print_lines};
 use crate::session::Session;
+use crate::settings::Settings;
 
 /// What may stand after `lade manifest`.
 #[derive(Debug, Subcommand)]
@@ -97,21 +100,35 @@ pub(crate) struct Remove {
 }
 
 impl Command {
+    /// Lets `--insecure` count for the registries that the names are of.
+    pub(super) fn settle(&self, settings: &mut Settings) {
+        let (insecure, names): (_, Vec<&String>) = match self {
+            Self::Inspect(args) => (args.insecure, args.names.iter().collect()),
+            Self::Create(args) => {
+                let names = args.members.iter().chain([&args.list]);
+                (args.insecure, names.collect())
+            }
+            Self::Push(args) => (args.insecure, vec![&args.list]),
+            Self::Annotate(_) | Self::Rm(_) => return,
+        };
+        // A name that is none is refused by the engine.
+        let parsed = names.into_iter().filter_map(|name| name.parse::<Reference>().ok());
+        let hosts = parsed.map(|name| name.repository.host);
+        settings.network.insecure.extend(hosts.filter(|_| insecure));
+    }
+
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
         let engine = session.engine()?;
         match self {
             Self::Inspect(args) => inspect(&args, session),
             Self::Create(args) => {
-                let options = ManifestCreate {
-                    amend: args.amend,
-                    insecure: args.insecure,
-                };
+                let options = ManifestCreate { amend: args.amend };
                 print_lines([engine.manifest_create(&args.list, &args.members, &options)?])
             }
             Self::Annotate(args) => {
                 let options = Annotate {
                     os: args.os,
-                    arch: args.arch,
+                    architecture: args.arch,
                     variant: args.variant,
                     os_version: args.os_version,
                     os_features: args.os_features,
@@ -119,13 +136,10 @@ impl Command {
                 Ok(engine.manifest_annotate(&args.list, &args.member, &options)?)
             }
             Self::Push(args) => {
-                let options = ManifestPush {
-                    purge: args.purge,
-                    insecure: args.insecure,
-                };
+                let options = ManifestPush { purge: args.purge };
                 print_lines([engine.manifest_push(&args.list, &options)?])
             }
-            Self::Rm(args) => Ok(engine.manifest_remove(&args.lists)?),
+            Self::Rm(args) => print_lines(engine.manifest_remove(&args.lists)?),
         }
     }
 }
@@ -133,7 +147,6 @@ impl Command {
 fn inspect(args: &Inspect, session: &Session) -> Result<(), Failure> {
     let options = ManifestInspect {
         verbose: args.verbose,
-        insecure: args.insecure,
     };
     let Some(name) = args.names.last() else {
         return Ok(());

@@ -30,6 +30,7 @@ use clap::Subcommand;
 
 use crate::failure::Failure;
 use crate::session::Session;
+use crate::settings::Settings;
 
 /// What may stand after `lade`.
 #[derive(Debug, Subcommand)]
@@ -96,6 +97,15 @@ pub(crate) enum System {
 }
 
 impl Command {
+    /// Lets options of a command that are settings, too, count.
+    pub(crate) fn settle(&self, settings: &mut Settings) {
+        match self {
+            Self::Run(args) => args.settle(settings),
+            Self::Manifest(command) => command.settle(settings),
+            _ => {}
+        }
+    }
+
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::Run(args) => run::run(*args, session),
@@ -115,7 +125,7 @@ impl Command {
             Self::Login(args) => login::run(args, session),
             Self::Logout(args) => logout::run(&args, session),
             Self::Info(args) | Self::System(System::Info(args)) => info::run(&args, session),
-            Self::Version(args) => version::run(&args, session),
+            Self::Version(args) => version::run(&args),
             Self::Image(Image::Prune(args)) => prune::run(&args, session),
             Self::Image(Image::Verify(args)) => verify::run(&args, session),
             Self::Image(Image::Mount(args)) => mount::run(&args, session),

@@ -1,13 +1,19 @@
 //! `lade run`.
 
-use std::path::{Path, PathBuf};
+mod env;
 
-use engine::spec;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use engine::run::{Ended, Run};
+use engine::{Found, Kind, Pull, spec};
+use image::{Digest, Reference};
 
 use super::{Trust, platform};
-use crate::failure::{Failure, USAGE, say};
-use crate::progress::{self, Place, Show};
+use crate::failure::{FAILED, Failure, USAGE, say};
+use crate::progress::{self, Place};
 use crate::session::Session;
+use crate::settings::Settings;
 
 /// Run a command in a new container, in the foreground
 #[derive(Debug, clap::Args)]
@@ -68,7 +74,98 @@ pub(crate) struct Args {
     help: Option<bool>,
 }
 
+impl Args {
+    /// Lets the runtime that was named here count.
+    pub(super) fn settle(&self, settings: &mut Settings) {
+        if let Some(runtime) = &self.runtime {
+            settings.runtime.clone_from(runtime);
+        }
+    }
+}
+
+/// Runs a container and ends with its exit code. Whatever keeps it from being run is 125, as docker has it.
 pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
-    let _ = (args, session);
-    Ok(())
+    let ended = foreground(args, session).map_err(|failure| match failure.code {
+        FAILED => failure.code(USAGE),
+        _ => failure,
+    })?;
+    for warning in &ended.warnings {
+        session.warn(warning);
+    }
+    match ended.code {
+        0 => Ok(()),
+        code => Err(Failure::silent(code)),
+    }
+}
+
+fn foreground(args: Args, session: &Session) -> Result<Ended, Failure> {
+    args.trust.check()?;
+    if !args.sig_proxy {
+        let failure = Failure::new("--sig-proxy=false: signals always reach the container");
+        return Err(failure.hint("setsid lade run ... keeps those of a terminal away"));
+    }
+    if args.interactive && args.tty && !io::stdin().is_terminal() {
+        return Err(Failure::new("the input device is not a TTY").hint("leave out -t"));
+    }
+    let network = args.network.parse();
+    let network = network.map_err(|error| Failure::new(format!("--network: {error:#}")))?;
+    let here = |name: &str| std::env::var(name).ok();
+    let env = env::all(&args.env_file, &args.env, &here)?;
+    let image = image(&args, session)?;
+    let run = Run {
+        options: spec::Options {
+            command: args.command,
+            entrypoint: args.entrypoint,
+            env,
+            working_dir: args.workdir,
+            user: args.user,
+            hostname: args.hostname,
+            network,
+            terminal: args.tty,
+        },
+        interactive: args.interactive,
+        remove: args.rm,
+    };
+    Ok(session.engine()?.run(&image, &run)?)
+}
+
+/// Finds the image, and pulls it when that is needed and allowed.
+fn image(args: &Args, session: &Session) -> Result<Digest, Failure> {
+    let wanted = platform(args.platform.as_ref())?;
+    let engine = session.engine()?;
+    let found = match engine.find(&args.image) {
+        Ok(found) => Ok(found),
+        Err(error) if error.kind() == Kind::NotFound => Err(error),
+        Err(error) => return Err(error.into()),
+    };
+    let fits = |found: &Found| {
+        let here = found.record.platform.as_ref();
+        wanted.as_ref().is_none_or(|wanted| here == Some(&wanted.to_string()))
+    };
+    match (args.pull.as_str(), found) {
+        ("missing", Ok(found)) if fits(&found) => return Ok(found.id),
+        ("never", Ok(found)) => return Ok(found.id),
+        ("never", Err(error)) => return Err(error.into()),
+        ("missing", _) => {
+            let name = args.image.parse::<Reference>().map(Reference::or_latest);
+            let name = name.map_or_else(|_| args.image.clone(), |name| name.to_string());
+            say(&format!("Unable to find image '{name}' locally\n"));
+        }
+        ("always", _) => {}
+        (other, _) => {
+            let text = format!("--pull: {other:?} is not known; use always, missing or never");
+            return Err(Failure::new(text));
+        }
+    }
+    let options = Pull {
+        platform: wanted,
+        ..Pull::default()
+    };
+    let progress = progress::show(Place::Errors, false, session);
+    let pulled = progress.during(|progress| engine.pull(&args.image, &options, progress))?;
+    for line in &pulled.lines {
+        say(&format!("{line}\n"));
+    }
+    let image = pulled.images.first().map(|image| image.id);
+    image.ok_or_else(|| Failure::new(format!("pull {}: there is no image behind it", args.image)))
 }

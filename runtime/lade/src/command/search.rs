@@ -22,7 +22,7 @@ pub(crate) struct Args {
     format: Option<String>,
     /// Print at most so many
     #[arg(long, value_name = "N", default_value_t = 25)]
-    limit: usize,
+    limit: u32,
     /// Print whole descriptions
     #[arg(long)]
     no_trunc: bool,

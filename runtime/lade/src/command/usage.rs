@@ -87,9 +87,9 @@ fn parts(usage: &Usage) -> Vec<Part> {
     };
     let images = Part {
         active: usize::try_from(usage.active).unwrap_or(usize::MAX),
-        ..part("Images", usage.images.len(), usage.layers_size.saturating_add(usage.blobs), usage.reclaimable)
+        ..part("Images", usage.images.len(), usage.layers.saturating_add(usage.blobs), usage.reclaimable)
     };
-    let known = usage.layers_size.saturating_add(usage.blobs);
+    let known = usage.layers.saturating_add(usage.blobs);
     let known = known.saturating_add(usage.containers);
     let known = known.saturating_add(usage.unfinished).saturating_add(usage.trash);
     vec![

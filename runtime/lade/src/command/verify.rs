@@ -32,8 +32,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
             }
         } else if !args.quiet {
             text.push_str(&format!(
-                "{}: good ({} blobs, {} files)\n",
-                image.name, image.blobs, image.files
+                "{}: good ({} blobs, {} layers)\n",
+                image.name, image.blobs, image.layers
             ));
         }
     }

@@ -1,11 +1,8 @@
-//! `lade version`.
-
-use serde_json::Value;
+//! `lade version`: without the engine, so that it answers on any host and makes nothing.
 
 use super::info::lines;
 use crate::failure::{Failure, print};
 use crate::format;
-use crate::session::Session;
 
 /// Show the version and what it was made for
 #[derive(Debug, clap::Args)]
@@ -15,18 +12,21 @@ pub(crate) struct Args {
     format: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
-    let version = session.engine()?.version();
-    let version = serde_json::to_value(version)
-        .map_err(|error| Failure::new(format!("write the version: {error}")))?;
-    // There is no server, but who asks for its version wants ours.
-    let value = serde_json::json!({"Client": version, "Server": version});
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let host = image::Platform::host();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+    let version = serde_json::json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "Os": host.os,
+        "Arch": host.architecture,
+        "KernelVersion": kernel.unwrap_or_default().trim_end(),
+    });
     match args.format.as_deref() {
-        None | Some("") => print(&rendered(&value["Client"])),
-        Some(template) => print(&format::object(template, &value)?),
+        None | Some("") => print(&format!("Client:\n{}", lines(&version, 1))),
+        // There is no server, but who asks for its version wants ours.
+        Some(template) => {
+            let both = serde_json::json!({"Client": version, "Server": version});
+            print(&format::object(template, &both)?)
+        }
     }
-}
-
-fn rendered(version: &Value) -> String {
-    format!("Client:\n{}", lines(version, 1))
 }

@@ -129,21 +129,21 @@ fn text(id: &str, step: &Step, speed: Option<u64>) -> String {
     };
     let word = step.to_string();
     let mut text = format!("{id}: {word:<11} ");
-    if size == 0 {
-        text.push_str(&sizes::short(have));
-    } else {
-        // The size of what is packed is a guess.
-        let full = (have.min(size)).saturating_mul(WIDTH) / size;
-        let full = usize::try_from(full).unwrap_or(0);
-        let rest = usize::try_from(WIDTH).unwrap_or(0) - full;
-        let head = if rest == 0 { "" } else { ">" };
-        text.push_str(&format!(
-            "[{}{head}{}] {}/{}",
-            "=".repeat(full),
-            " ".repeat(rest.saturating_sub(1)),
-            sizes::short(have),
-            sizes::short(size)
-        ));
+    // The size of what is packed is a guess.
+    match have.min(size).saturating_mul(WIDTH).checked_div(size) {
+        None => text.push_str(&sizes::short(have)),
+        Some(full) => {
+            let full = usize::try_from(full).unwrap_or(0);
+            let rest = usize::try_from(WIDTH).unwrap_or(0) - full;
+            let head = if rest == 0 { "" } else { ">" };
+            text.push_str(&format!(
+                "[{}{head}{}] {}/{}",
+                "=".repeat(full),
+                " ".repeat(rest.saturating_sub(1)),
+                sizes::short(have),
+                sizes::short(size)
+            ));
+        }
     }
     if let Some(speed) = speed {
         text.push_str(&format!("  {}/s", sizes::short(speed)));

@@ -48,8 +48,8 @@ pub(super) fn left(bytes: u64, speed: u64) -> Option<String> {
     let seconds = bytes.checked_div(speed)?;
     Some(match seconds {
         ..60 => format!("{seconds}s"),
-        ..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        ..360_000 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..360_000 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
         _ => return None,
     })
 }
