@@ -156,5 +156,6 @@ pub(crate) fn refuse_other(expected: Digest, found: Digest) -> Result<()> {
     if expected == found {
         return Ok(());
     }
+    let [expected, found] = [expected, found].map(Box::new);
     Err(Error::Wrong { expected, found })
 }

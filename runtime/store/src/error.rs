@@ -44,9 +44,9 @@ pub enum Error {
     #[error("{expected}: what came has the digest {found}: fetch it again")]
     Wrong {
         /// What was asked for.
-        expected: Digest,
+        expected: Box<Digest>,
         /// What came.
-        found: Digest,
+        found: Box<Digest>,
     },
     /// Another process has held the database for many minutes.
     #[error("{}: held by another process for a long time: is one stopped in the middle?", .0.display())]

@@ -1,0 +1,348 @@
+//! One process at a time: fetching, unpacking, committing, and what becomes of work that did not end.
+
+use super::*;
+use crate::{Collect, Error, Partial};
+
+const ALL: Collect = Collect { unfinished: true };
+
+fn partial(store: &Store, lease: &Lease, digest: &Digest, size: u64) -> Partial {
+    match store.ingest(lease, digest, size).unwrap() {
+        Ingest::Partial(partial) => partial,
+        other => panic!("there already: {other:?}"),
+    }
+}
+
+#[test]
+fn what_was_committed_is_there_and_what_was_removed_is_gone() {
+    let root = Root::new();
+    let store = root.open();
+    let (one, two) = (Sample::new(0), Sample::new(1));
+    one.pull(&store, &nothing).unwrap();
+    two.pull(&store, &|what, digest| {
+        // Two of three layers are in the first as well.
+        let new = two.layers.last().unwrap();
+        assert!(
+            [Digest::of(new), diff_id(new)].contains(digest),
+            "{what} {digest}"
+        );
+    })
+    .unwrap();
+    one.assert_whole(&store);
+    two.assert_whole(&store);
+    assert_eq!(store.collect(ALL).unwrap().bytes, 0);
+    assert_eq!(store.check(false).unwrap(), []);
+
+    assert!(store.remove_image(&one.id()).unwrap());
+    let collected = store.collect(Collect::default()).unwrap();
+    assert_eq!(collected.layers, one.diff_ids()[..1]);
+    assert_eq!(collected.blobs.len(), 3);
+    assert!(store.unswept().unwrap());
+    assert_eq!(store.sweep().unwrap(), 4);
+    assert!(!store.unswept().unwrap());
+    two.assert_whole(&store);
+    assert!(store.remove_image(&two.id()).unwrap());
+    assert_eq!(store.collect(ALL).unwrap().layers.len(), 3);
+    assert_eq!(store.names().unwrap(), []);
+    assert_eq!(store.check(false).unwrap(), []);
+}
+
+#[test]
+fn names_lead_to_images_that_are_there() {
+    let root = Root::new();
+    let store = root.open();
+    let sample = Sample::new(0);
+    sample.pull(&store, &nothing).unwrap();
+    let (id, manifest) = (sample.id(), Digest::of(&sample.manifest));
+    store
+        .set_name("docker.io/library/other:1", &id, None)
+        .unwrap();
+    let names: Vec<_> = store.names_of(&id).unwrap();
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| (name.name.as_str(), name.manifest))
+        .collect();
+    let first = sample.name();
+    assert_eq!(
+        names,
+        [
+            ("docker.io/library/other:1", None),
+            (first.as_str(), Some(manifest))
+        ]
+    );
+    let unknown = Digest::of(b"nobody");
+    let refused = store.set_name("docker.io/library/other:2", &unknown, None);
+    assert!(matches!(refused, Err(Error::Missing(_))), "{refused:?}");
+
+    assert!(store.remove_name(&first).unwrap());
+    assert!(!store.remove_name(&first).unwrap());
+    let pin = store.pin("docker.io/library/sample", &manifest).unwrap();
+    assert_eq!(pin.unwrap().image, id);
+    assert!(
+        store
+            .remove_pin("docker.io/library/sample", &manifest)
+            .unwrap()
+    );
+    // Named by the other name still.
+    store.collect(ALL).unwrap();
+    sample.assert_whole(&store);
+}
+
+#[test]
+fn what_is_known_of_an_image_is_found_again() {
+    let root = Root::new();
+    let store = root.open();
+    let sample = Sample::new(0);
+    sample.pull(&store, &nothing).unwrap();
+    let (id, manifest) = (sample.id(), Digest::of(&sample.manifest));
+    let hex = id.hex();
+    for (prefix, found) in [
+        (&hex[..6], true),
+        (&hex[..6].to_uppercase(), true),
+        (&format!("sha256:{}", &hex[..1]), true),
+        (&format!("sha512:{}", &hex[..1]), false),
+        ("", false),
+        ("%", false),
+        ("zz", false),
+    ] {
+        assert_eq!(
+            store.find_images(prefix).unwrap().len(),
+            usize::from(found),
+            "{prefix}"
+        );
+    }
+    let layer = Digest::of(&sample.layers[0]);
+    assert_eq!(store.packed_forms(&sample.diff_ids()[0]).unwrap(), [layer]);
+    assert_eq!(
+        store.unpacked_form(&layer).unwrap(),
+        Some(sample.diff_ids()[0])
+    );
+    assert_eq!(store.seen(&layer).unwrap(), ["docker.io/library/sample"]);
+    assert_eq!(store.links_of(&manifest).unwrap().len(), 4);
+    store
+        .set_upload("docker.io/a", &layer, Some("here"))
+        .unwrap();
+    assert_eq!(
+        store.upload("docker.io/a", &layer).unwrap().as_deref(),
+        Some("here")
+    );
+    store.set_upload("docker.io/a", &layer, None).unwrap();
+    assert_eq!(store.upload("docker.io/a", &layer).unwrap(), None);
+}
+
+#[test]
+fn a_download_goes_on_where_it_was_and_not_with_what_is_wrong() {
+    let root = Root::new();
+    let store = root.open();
+    let lease = store.lease().unwrap();
+    let bytes = vec![7; 100];
+    let digest = Digest::of(&bytes);
+    {
+        let begun = partial(&store, &lease, &digest, 100);
+        begun.write_at(&bytes[..30], 0).unwrap();
+        begun.write_at(&bytes[60..70], 60).unwrap();
+    }
+    let mut begun = partial(&store, &lease, &digest, 100);
+    assert_eq!(begun.missing(), [30..60, 70..100]);
+    let wrong = Digest::of(b"other");
+    begun.restart().unwrap();
+    assert_eq!(begun.missing().len(), 1);
+    begun.write_at(&bytes[..99], 0).unwrap();
+    let refused = begun.finish(&wrong);
+    assert!(
+        matches!(refused, Err(Error::Wrong { expected, found }) if *expected == digest && *found == wrong)
+    );
+    let refused = partial(&store, &lease, &digest, 100)
+        .finish(&digest)
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("1 were never written"),
+        "{refused}"
+    );
+    let begun = partial(&store, &lease, &digest, 100);
+    begun.write_at(&bytes[99..], 99).unwrap();
+    let staged = begun.finish(&digest).unwrap();
+    assert_eq!(staged.read(100).unwrap(), bytes);
+    assert!(staged.read(99).unwrap_err().to_string().contains("larger"));
+    drop((staged, lease));
+
+    // Finished and not committed: the next one takes it, after a collect of the rest, too.
+    store.collect(Collect::default()).unwrap();
+    let lease = store.lease().unwrap();
+    let found = store.ingest(&lease, &digest, 100).unwrap();
+    assert!(matches!(found, Ingest::Staged(_)), "{found:?}");
+    // Somebody holds it; then nobody does.
+    store.collect(ALL).unwrap();
+    assert!(store.layout().ready_blob(&digest).exists());
+    drop((found, lease));
+    store.collect(ALL).unwrap();
+    assert!(!store.layout().ready_blob(&digest).exists());
+}
+
+#[test]
+fn what_a_kill_leaves_between_rename_and_row_is_taken_over() {
+    let root = Root::new();
+    let store = root.open();
+    let sample = Sample::new(3);
+    sample.pull(&store, &nothing).unwrap();
+    let forget = |store: &Store| {
+        let all = "DELETE FROM images; DELETE FROM blobs; DELETE FROM layers;";
+        let done = store
+            .db()
+            .write(crate::db::Durability::Kill, |transaction| {
+                Ok(transaction.execute_batch(all)?)
+            });
+        done.unwrap();
+    };
+    forget(&store);
+    let problems = store.check(false).unwrap();
+    assert_eq!(problems.len(), 8, "{problems:#?}");
+    assert!(problems.iter().all(|problem| problem.harmless));
+    sample
+        .pull(&store, &|what, digest| panic!("{what} {digest} again"))
+        .unwrap();
+    sample.assert_whole(&store);
+    forget(&store);
+    store.collect(Collect::default()).unwrap();
+    assert_eq!(store.check(false).unwrap(), []);
+    assert!(!store.layout().layer(&sample.diff_ids()[0]).exists());
+}
+
+#[test]
+fn after_a_power_cut_only_what_was_committed_counts() {
+    let root = Root::new();
+    let store = root.open();
+    let (kept, lost) = (Sample::new(0), Sample::new(5));
+    kept.pull(&store, &nothing).unwrap();
+    {
+        let lease = store.lease().unwrap();
+        let mut staged = Staged::default();
+        fetch(&store, &lease, &lost.layers[0], &mut staged, &nothing).unwrap();
+        let Unpack::New(new) = store.unpack(&lease, &lost.diff_ids()[0]).unwrap() else {
+            panic!("nobody has unpacked it");
+        };
+        new.finish(&lost.diff_ids()[0]).unwrap();
+    }
+    drop(store);
+    let store = Store::open_in(&root.0, "another-boot").unwrap();
+    kept.assert_whole(&store);
+    assert_sound(&store);
+    let lease = store.lease().unwrap();
+    let size = lost.layers[0].len() as u64;
+    let digest = Digest::of(&lost.layers[0]);
+    // All there, as far as anybody knows; whoever goes on hashes it.
+    let begun = partial(&store, &lease, &digest, size);
+    assert_eq!(begun.missing(), []);
+    assert_eq!(fs::read(begun.path()).unwrap(), lost.layers[0]);
+    drop(begun);
+    let layer = store.unpack(&lease, &lost.diff_ids()[0]).unwrap();
+    assert!(matches!(layer, Unpack::New(_)), "{layer:?}");
+    drop(layer);
+    store.collect(Collect::default()).unwrap();
+    assert_eq!(fs::read_dir(root.path("ready")).unwrap().count(), 0);
+    assert_eq!(partial(&store, &lease, &digest, size).missing(), []);
+}
+
+#[test]
+fn records_that_lead_nowhere_are_refused_and_nothing_of_them_is_written() {
+    let root = Root::new();
+    let store = root.open();
+    let lease = store.lease().unwrap();
+    let sample = Sample::new(0);
+    let mut staged = Staged::default();
+    for document in [&sample.manifest, &sample.config] {
+        staged
+            .blobs
+            .push(store.stage_bytes(&lease, document).unwrap());
+    }
+    let refused = store.commit(staged, sample.records()).unwrap_err();
+    let line = refused.to_string();
+    assert!(
+        line.starts_with(&format!("layer {}: not in the store", sample.diff_ids()[0])),
+        "{line}"
+    );
+    assert_eq!(
+        (store.images().unwrap(), store.names().unwrap()),
+        (vec![], vec![])
+    );
+    // Nobody has lost the documents by that.
+    let again = store.ingest(&lease, &sample.id(), 8).unwrap();
+    assert!(matches!(again, Ingest::Staged(_)), "{again:?}");
+    let wrong = store.stage_as(&lease, &sample.id(), b"something else");
+    assert!(matches!(wrong, Err(Error::Wrong { .. })), "{wrong:?}");
+}
+
+#[test]
+fn a_lease_keeps_what_no_image_names() {
+    let root = Root::new();
+    let store = root.open();
+    let sample = Sample::new(0);
+    sample.pull(&store, &nothing).unwrap();
+    let lease = store.lease().unwrap();
+    assert!(store.hold_image(&lease, &sample.id()).unwrap().is_some());
+    assert!(store.remove_image(&sample.id()).unwrap());
+    let collected = store.collect(ALL).unwrap();
+    assert_eq!((collected.blobs.len(), collected.layers.len()), (0, 0));
+    assert!(store.layer(&sample.diff_ids()[2]).unwrap().is_some());
+    drop(lease);
+    let collected = store.collect(ALL).unwrap();
+    assert_eq!((collected.blobs.len(), collected.layers.len()), (5, 3));
+    let lease = store.lease().unwrap();
+    assert_eq!(store.hold_blob(&lease, &sample.id()).unwrap(), None);
+    assert!(
+        store
+            .hold_layer(&lease, &sample.diff_ids()[0])
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn what_is_made_here_is_named_at_its_end() {
+    let root = Root::new();
+    let store = root.open();
+    let lease = store.lease().unwrap();
+    let mut new = store.ingest_unknown(&lease).unwrap();
+    new.write_all(b"made here").unwrap();
+    let blob = new.finish(&Digest::of(b"made here")).unwrap();
+    drop(store.ingest_unknown(&lease).unwrap());
+    let id = Digest::of(b"the tar of it");
+    let layers: Vec<_> = (0..2)
+        .map(|_| {
+            let new = store.unpack_unknown(&lease).unwrap();
+            fs::write(new.path().join("file"), b"x").unwrap();
+            new.finish(&id).unwrap()
+        })
+        .collect();
+    drop(store.unpack_unknown(&lease).unwrap());
+    let blobs = vec![blob];
+    store
+        .commit(Staged { blobs, layers }, Records::default())
+        .unwrap();
+    assert_eq!(store.blob(&Digest::of(b"made here")).unwrap(), Some(9));
+    assert_eq!(
+        fs::read(store.layer(&id).unwrap().unwrap().path.join("file")).unwrap(),
+        b"x"
+    );
+    for place in ["ingest", "unpack"] {
+        assert_eq!(
+            fs::read_dir(root.path(place)).unwrap().count(),
+            0,
+            "{place}"
+        );
+    }
+}
+
+#[test]
+fn a_container_is_gone_with_its_owner() {
+    let root = Root::new();
+    let store = root.open();
+    let container = store.container().unwrap();
+    assert_eq!(container.id().len(), 64);
+    let path = container.path().to_path_buf();
+    fs::create_dir_all(path.join("upper/etc")).unwrap();
+    store.collect(ALL).unwrap();
+    assert!(path.join("upper/etc").is_dir());
+    container.remove().unwrap();
+    assert!(!path.exists());
+    assert!(!store.unswept().unwrap());
+}
