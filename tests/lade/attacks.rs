@@ -1,1 +1,636 @@
+//! Layers that want to reach out of their directory, or to fill the disk: each as bytes, through pull, load and import.
+//!
+//! Whatever a layer holds, nothing outside of the data root changes: a file and a directory beside it stand for everything there is.
 
+use orlop_tests::registry::image::{docker_archive, gzip, oci_archive};
+use orlop_tests::registry::{Head, Image, Layer, Registry, Tar};
+use orlop_tests::{Lade, Must};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// What has to come of a layer.
+#[derive(Clone, Copy)]
+enum End {
+    Refused,
+    /// It is taken, and this holds for its unpacked files.
+    Taken(fn(&Path)),
+    /// Either: what counts is that nothing happens outside.
+    Any,
+}
+
+use End::{Any, Refused, Taken};
+
+type Attack = (&'static str, End, fn(&str) -> Vec<u8>);
+
+/// A file outside, which nobody may touch, in a directory into which nobody may write.
+struct Outside {
+    dir: PathBuf,
+}
+
+impl Outside {
+    fn new(lade: &Lade) -> Self {
+        let dir = lade.env.dir.join("outside");
+        fs::create_dir(&dir).must(dir.display());
+        fs::write(dir.join("victim"), "untouched").must("the victim");
+        fs::set_permissions(dir.join("victim"), fs::Permissions::from_mode(0o640)).must("its mode");
+        Self { dir }
+    }
+
+    fn untouched(&self, case: &str) {
+        let names: Vec<_> = fs::read_dir(&self.dir)
+            .must("outside")
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        assert_eq!(names, ["victim"], "{case}");
+        let victim = self.dir.join("victim");
+        let metadata = fs::symlink_metadata(&victim).must("the victim");
+        assert_eq!(
+            (metadata.mode() & 0o7777, metadata.nlink(), metadata.uid()),
+            (0o640, 1, 0),
+            "{case}"
+        );
+        assert_eq!(fs::read(&victim).must("the victim"), b"untouched", "{case}");
+        let parent = fs::symlink_metadata(&self.dir).must("outside");
+        assert_eq!(parent.mode() & 0o7777, 0o755, "{case}");
+        for place in ["/pwned", "/tmp/pwned", "/etc/pwned"] {
+            assert!(!Path::new(place).exists(), "{case}: {place}");
+        }
+    }
+}
+
+fn nothing(_: &Path) {}
+
+fn climb(outside: &str) -> String {
+    format!("{}{}", "../".repeat(20), outside.trim_start_matches('/'))
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn names() -> Vec<Attack> {
+    vec![
+        ("a name with ..", Refused, |outside| {
+            Tar::new()
+                .file(&format!("{}/pwned", climb(outside)), 0o644, "x")
+                .done()
+        }),
+        ("a name with .. in the middle", Refused, |_| {
+            Tar::new()
+                .dir("a/", 0o755)
+                .file("a/../../pwned", 0o644, "x")
+                .done()
+        }),
+        (
+            "an absolute name",
+            Taken(|dir| assert!(dir.join("tmp/pwned").exists())),
+            |_| Tar::new().file("/tmp/pwned", 0o644, "x").done(),
+        ),
+        ("an empty name", Any, |_| {
+            Tar::new().file("", 0o644, "x").done()
+        }),
+        ("the root as a file", Refused, |_| {
+            Tar::new().file("./", 0o644, "x").done()
+        }),
+        ("the root as a link", Refused, |outside| {
+            Tar::new()
+                .symlink("./", outside)
+                .file("pwned", 0o644, "x")
+                .done()
+        }),
+        ("the root as a link by a slash", Refused, |outside| {
+            Tar::new()
+                .symlink("/", outside)
+                .file("pwned", 0o644, "x")
+                .done()
+        }),
+        ("a name with a NUL by PAX", Refused, |_| {
+            Tar::new()
+                .pax(&[("path", b"a\0b")])
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("a PAX path with ..", Refused, |outside| {
+            Tar::new()
+                .pax(&[("path", format!("{}/pwned", climb(outside)).as_bytes())])
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("a long name with ..", Refused, |outside| {
+            Tar::new()
+                .long(b'L', &format!("{}/pwned", climb(outside)))
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("a name of 5000 bytes", Refused, |_| {
+            Tar::new()
+                .long(b'L', &"n".repeat(5000))
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("a component of 300 bytes", Refused, |_| {
+            Tar::new()
+                .long(b'L', &"n".repeat(300))
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("5000 directories deep", Any, |_| {
+            Tar::new()
+                .long(b'L', &"d/".repeat(5000))
+                .dir("x", 0o755)
+                .done()
+        }),
+    ]
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn links() -> Vec<Attack> {
+    vec![
+        ("a file through a link", Any, |outside| {
+            Tar::new()
+                .symlink("link", outside)
+                .file("link/pwned", 0o644, "x")
+                .done()
+        }),
+        ("a file through a relative link", Any, |outside| {
+            Tar::new()
+                .symlink("link", &climb(outside))
+                .file("link/pwned", 0o644, "x")
+                .done()
+        }),
+        (
+            "a file over a link",
+            Taken(|dir| assert!(dir.join("link").symlink_metadata().must("link").is_file())),
+            |outside| {
+                Tar::new()
+                    .symlink("link", &format!("{outside}/victim"))
+                    .file("link", 0o666, "x")
+                    .done()
+            },
+        ),
+        ("a directory over a link", Any, |outside| {
+            Tar::new()
+                .symlink("link", outside)
+                .dir("link", 0o777)
+                .done()
+        }),
+        ("a directory through two links", Any, |outside| {
+            Tar::new()
+                .symlink("a", outside)
+                .symlink("b", "a")
+                .dir("b/", 0o777)
+                .file("b/pwned", 0o644, "x")
+                .done()
+        }),
+        ("a hard link to outside", Refused, |outside| {
+            Tar::new()
+                .hardlink("link", &format!("{outside}/victim"))
+                .file("link", 0o666, "x")
+                .done()
+        }),
+        ("a hard link to outside by ..", Refused, |outside| {
+            Tar::new()
+                .hardlink("link", &format!("{}/victim", climb(outside)))
+                .file("link", 0o666, "x")
+                .done()
+        }),
+        ("a hard link through a link", Any, |outside| {
+            Tar::new()
+                .symlink("out", outside)
+                .hardlink("link", "out/victim")
+                .file("link", 0o666, "x")
+                .done()
+        }),
+        ("a hard link to a link", Any, |outside| {
+            Tar::new()
+                .symlink("out", &format!("{outside}/victim"))
+                .hardlink("link", "out")
+                .file("link", 0o666, "x")
+                .done()
+        }),
+        ("a hard link to a directory", Refused, |_| {
+            Tar::new().dir("d/", 0o755).hardlink("link", "d").done()
+        }),
+        ("a hard link to nothing", Refused, |_| {
+            Tar::new().hardlink("link", "nothing").done()
+        }),
+        ("a hard link to itself", Refused, |_| {
+            Tar::new().hardlink("link", "link").done()
+        }),
+        ("links in a circle", Any, |_| {
+            Tar::new()
+                .symlink("a", "b")
+                .symlink("b", "a")
+                .file("a/pwned", 0o644, "x")
+                .done()
+        }),
+        ("a link into proc", Any, |_| {
+            Tar::new()
+                .symlink("link", "/proc/self/root/tmp")
+                .file("link/pwned", 0o644, "x")
+                .done()
+        }),
+    ]
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn marks() -> Vec<Attack> {
+    vec![
+        ("a whiteout through a link", Any, |outside| {
+            Tar::new()
+                .symlink("link", outside)
+                .file("link/.wh.victim", 0o644, "")
+                .done()
+        }),
+        ("a whiteout of ..", Refused, |_| {
+            Tar::new()
+                .dir("a/", 0o755)
+                .file("a/.wh...", 0o644, "")
+                .done()
+        }),
+        ("a whiteout of .", Refused, |_| {
+            Tar::new()
+                .dir("a/", 0o755)
+                .file("a/.wh..", 0o644, "")
+                .done()
+        }),
+        ("a whiteout of nothing", Refused, |_| {
+            Tar::new().file(".wh.", 0o644, "").done()
+        }),
+        ("a mark below a whiteout", Any, |_| {
+            Tar::new().file(".wh.a/b", 0o644, "x").done()
+        }),
+        ("opaque through a link", Any, |outside| {
+            Tar::new()
+                .symlink("link", outside)
+                .file("link/.wh..wh..opq", 0o644, "")
+                .done()
+        }),
+        ("another of overlayfs's names", Any, |_| {
+            Tar::new().file("a/.wh..wh.plnk", 0o644, "").done()
+        }),
+        ("a whiteout that is a device", Any, |_| {
+            Tar::new().node("gone", 'c', (0, 0)).done()
+        }),
+        (
+            "overlayfs's own attributes",
+            Taken(plain_attributes),
+            |_| {
+                let records: [(&str, &[u8]); 3] = [
+                    ("SCHILY.xattr.trusted.overlay.redirect", b"/etc"),
+                    ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
+                    ("SCHILY.xattr.user.overlay.metacopy", b""),
+                ];
+                Tar::new().pax(&records).dir("d/", 0o755).done()
+            },
+        ),
+        ("a device", Any, |_| {
+            Tar::new()
+                .node("disk", 'b', (8, 0))
+                .node("mem", 'c', (1, 1))
+                .done()
+        }),
+        (
+            "a fifo in the way",
+            Taken(|dir| {
+                assert!(
+                    dir.join("f")
+                        .symlink_metadata()
+                        .must("f")
+                        .file_type()
+                        .is_file()
+                )
+            }),
+            |_| {
+                Tar::new()
+                    .node("f", 'p', (0, 0))
+                    .file("f", 0o644, "x")
+                    .done()
+            },
+        ),
+        (
+            "a device in the way",
+            Taken(|dir| {
+                assert!(
+                    !dir.join("null")
+                        .symlink_metadata()
+                        .must("null")
+                        .file_type()
+                        .is_char_device()
+                )
+            }),
+            |_| {
+                Tar::new()
+                    .node("null", 'c', (1, 3))
+                    .file("null", 0o644, "x")
+                    .done()
+            },
+        ),
+        (
+            "a setuid program",
+            Taken(|dir| {
+                assert_eq!(
+                    dir.join("su").symlink_metadata().must("su").mode() & 0o7777,
+                    0o4755
+                )
+            }),
+            |_| Tar::new().file("su", 0o4755, "x").done(),
+        ),
+    ]
+}
+
+/// None of what overlayfs reads as its own is on the directory.
+fn plain_attributes(dir: &Path) {
+    let done = std::process::Command::new("getfattr")
+        .args(["--absolute-names", "-d", "-m", "-"])
+        .arg(dir.join("d"))
+        .output();
+    let Ok(done) = done else {
+        orlop_tests::skip("attributes of overlayfs", "no getfattr");
+        return;
+    };
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(!text.contains("overlay"), "{text}");
+}
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn numbers() -> Vec<Attack> {
+    vec![
+        (
+            "a size of PAX beside one of ustar",
+            Taken(|dir| assert!(!dir.join("pwned").exists())),
+            |_| {
+                // Whoever takes the header's 0 for the size reads a tar in the data.
+                let inner = Tar::new().file("pwned", 0o644, "x").done();
+                let size = inner.len().to_string();
+                Tar::new()
+                    .pax(&[("size", size.as_bytes())])
+                    .raw(&Head::new("outer", b'0'), &inner)
+                    .file("after", 0o644, "x")
+                    .done()
+            },
+        ),
+        (
+            "PAX in front of a long name",
+            Taken(|dir| assert!(dir.join("right").exists())),
+            |_| {
+                let inner = Tar::new().file("pwned", 0o644, "x").done();
+                let size = inner.len().to_string();
+                Tar::new()
+                    .pax(&[("size", size.as_bytes())])
+                    .long(b'L', "right")
+                    .raw(&Head::new("wrong", b'0'), &inner)
+                    .done()
+            },
+        ),
+        ("PAX without an end", Refused, |_| {
+            Tar::new()
+                .pax_bytes(b"999 path=x\n")
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("PAX without a length", Refused, |_| {
+            Tar::new()
+                .pax_bytes(b"path=x\n")
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("PAX with a length of nothing", Refused, |_| {
+            Tar::new()
+                .pax_bytes(b"0 path=x\n")
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("PAX with a negative size", Refused, |_| {
+            Tar::new()
+                .pax(&[("size", b"-1")])
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("PAX with a size beyond everything", Refused, |_| {
+            Tar::new()
+                .pax(&[("size", b"99999999999999999999")])
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("PAX of two megabytes", Refused, |_| {
+            Tar::new()
+                .pax(&[("comment", &vec![b'x'; 2 << 20])])
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("a long name of two megabytes", Refused, |_| {
+            Tar::new()
+                .long(b'L', &"n/".repeat(1 << 20))
+                .file("x", 0o644, "x")
+                .done()
+        }),
+        ("a size beyond the end", Refused, |_| {
+            let head = Head {
+                size: 1 << 40,
+                ..Head::new("x", b'0')
+            };
+            Tar::new().raw(&head, b"short").done()
+        }),
+        ("a size of base-256 that is negative", Refused, |_| {
+            let mut tar = Tar::new().file("x", 0o644, "x").done();
+            tar[124..136].copy_from_slice(&[0xff; 12]);
+            checksum(&mut tar);
+            tar
+        }),
+        ("a wrong checksum", Refused, |_| {
+            let mut tar = Tar::new().file("x", 0o644, "x").done();
+            tar[0] = b'y';
+            tar
+        }),
+        (
+            "data behind the end",
+            Taken(|dir| assert!(!dir.join("pwned").exists())),
+            |_| {
+                let mut tar = Tar::new().file("x", 0o644, "x").done();
+                tar.extend(Tar::new().file("pwned", 0o644, "x").done());
+                tar
+            },
+        ),
+        ("an unknown type", Any, |_| {
+            Tar::new().raw(&Head::new("x", b'Z'), b"").done()
+        }),
+        ("a bomb of zeros", Refused, |_| vec![]),
+        ("many entries of one name", Taken(nothing), |_| {
+            let mut tar = Tar::new();
+            for _ in 0..2000 {
+                tar = tar.file("same", 0o644, "x").dir("same", 0o755);
+            }
+            tar.done()
+        }),
+    ]
+}
+
+fn checksum(tar: &mut [u8]) {
+    tar[148..156].copy_from_slice(b"        ");
+    let sum: u64 = tar[..512].iter().map(|byte| u64::from(*byte)).sum();
+    tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+/// A tar of one file of 20 GB of zeros, packed: 20 MB that unpack to a thousand times as much.
+fn bomb() -> Layer {
+    use std::io::Write;
+    let head = Head {
+        size: 20 << 30,
+        ..Head::new("zeros", b'0')
+    };
+    let start = Tar::new().raw(&head, b"").done();
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+    out.write_all(&start[..512]).must("gzip");
+    let zeros = vec![0u8; 1 << 20];
+    for _ in 0..2000 {
+        out.write_all(&zeros).must("gzip");
+    }
+    let blob = out.finish().must("gzip");
+    Layer::of(start, blob, "+gzip")
+}
+
+/// The ways in which a layer comes here.
+const WAYS: [&str; 4] = ["pull", "load oci", "load docker", "import"];
+
+fn attempt(way: &str, case: &Attack) {
+    let (name, end, bytes) = case;
+    let lade = Lade::new();
+    let outside = Outside::new(&lade);
+    let tar = bytes(&outside.dir.display().to_string());
+    let layer = if tar.is_empty() {
+        bomb()
+    } else {
+        Layer::of(tar.clone(), gzip(&tar), "+gzip")
+    };
+    let image = Image::new(vec![layer.clone()]);
+    let registry = Registry::new();
+    let cmd = match way {
+        "pull" => lade.cmd(&["pull", &registry.serve("bad:one", &image)]),
+        "load oci" => lade
+            .cmd(&["load"])
+            .stdin(oci_archive(&[("bad:one", &image)])),
+        "load docker" if tar.is_empty() => return,
+        "load docker" => lade
+            .cmd(&["load"])
+            .stdin(docker_archive(&[("bad:one", &image)])),
+        _ => lade
+            .cmd(&["import", "-", "bad:one"])
+            .stdin(if tar.is_empty() {
+                layer.blob.clone()
+            } else {
+                tar
+            }),
+    };
+    let done = cmd.run();
+    let case = format!("{name} by {way}\n{done}");
+    match end {
+        Refused => {
+            let complaint = orlop_tests::complaint(&done, &[1], &[]);
+            assert_eq!(complaint, None, "{case}");
+        }
+        Taken(check) => {
+            assert_eq!(done.rc, 0, "{case}");
+            let ids = lade.ids();
+            let diff_id = lade.inspect(&ids[0], "{{index .RootFS.Layers 0}}");
+            check(&lade.layer(&diff_id));
+        }
+        Any if done.rc == 0 => (),
+        Any => assert_eq!(orlop_tests::complaint(&done, &[1], &[]), None, "{case}"),
+    }
+    if done.rc != 0 {
+        assert!(lade.ids().is_empty(), "{case}");
+        // Half-made files wait for the next attempt at most: nothing of a refused layer is named.
+        lade.ok(&["image", "prune", "-f"]);
+    }
+    outside.untouched(&case);
+    lade.ok(&["system", "check"]);
+    outside.untouched(&case);
+}
+
+fn table(cases: &[Attack]) {
+    let mut failures = Vec::new();
+    for case in cases {
+        for way in WAYS {
+            let tried = std::panic::catch_unwind(|| attempt(way, case));
+            if tried.is_err() {
+                failures.push(format!("{} by {way}", case.0));
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "see the panics above:\n  {}",
+        failures.join("\n  ")
+    );
+}
+
+#[test]
+fn names_that_lead_out() {
+    table(&names());
+}
+
+#[test]
+fn links_that_lead_out() {
+    table(&links());
+}
+
+#[test]
+fn marks_devices_and_attributes() {
+    table(&marks());
+}
+
+#[test]
+fn numbers_that_lie() {
+    table(&numbers());
+}
+
+/// A layer alone cannot follow a link of another layer: they meet in the mount only.
+#[test]
+fn a_link_of_an_earlier_layer_is_not_followed() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let outside = Outside::new(&lade);
+    let below = Layer::gzip(Tar::new().symlink("link", &outside.dir.display().to_string()));
+    let above = Layer::gzip(Tar::new().file("link/pwned", 0o644, "x").file(
+        "link/.wh.victim",
+        0o644,
+        "",
+    ));
+    let name = registry.serve("bad:one", &Image::new(vec![Layer::busybox(), below, above]));
+    lade.ok(&["pull", &name]);
+    outside.untouched("pulled");
+    lade.cmd(&["run", "--rm", "--network", "none", &name, "ls", "/link"])
+        .run();
+    outside.untouched("run");
+    lade.whole();
+}
+
+#[test]
+fn names_in_archives_are_no_paths() {
+    let image = Image::noise(1, 1, 100);
+    let evil = |config: &str, layer: &str| {
+        let list =
+            serde_json::json!([{"Config": config, "RepoTags": ["bad:one"], "Layers": [layer]}]);
+        Tar::new()
+            .file("manifest.json", 0o644, list.to_string())
+            .file("c.json", 0o644, &image.config)
+            .file("l.tar", 0o644, &image.layers[0].tar)
+            .symlink("link", "/etc/passwd")
+            .done()
+    };
+    let table = [
+        evil("../../../../etc/passwd", "l.tar"),
+        evil("/etc/passwd", "l.tar"),
+        evil("c.json", "/etc/passwd"),
+        evil("c.json", "link"),
+        evil("link", "l.tar"),
+        evil("c.json", "nothing"),
+    ];
+    for bytes in table {
+        let lade = Lade::new();
+        let done = lade.cmd(&["load"]).stdin(bytes).run();
+        assert_eq!(orlop_tests::complaint(&done, &[1], &[]), None, "{done}");
+        assert!(!done.stderr().contains("root:x:0"), "{done}");
+        assert!(lade.ids().is_empty());
+        lade.whole();
+    }
+}

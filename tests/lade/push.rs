@@ -112,6 +112,7 @@ fn an_image_made_here_is_packed_once() {
 type Habit = (&'static str, fn(&mut Manner), Option<Rule>);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_habit_of_registries_is_met() {
     let table: [Habit; 12] = [
         (

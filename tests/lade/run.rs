@@ -1,1 +1,305 @@
+//! `lade run`: what the container is, what comes out of it, and that nothing is left.
 
+use orlop_tests::registry::{Debian, DebianOptions, Image, Layer, Registry, Tar};
+use orlop_tests::{Cmd, Done, Lade, Must, Pty};
+use std::fs;
+
+/// An engine with busybox, whose config `edit` has changed.
+fn with(edit: impl FnOnce(&mut serde_json::Value)) -> (Lade, Registry, String) {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let own = Layer::gzip(
+        Tar::new()
+            .dir("work/", 0o755)
+            .file("work/own", 0o644, "of the image\n"),
+    );
+    let image = Image::with(vec![Layer::busybox(), own], edit);
+    let name = registry.serve("box:one", &image);
+    lade.ok(&["pull", &name]);
+    (lade, registry, name)
+}
+
+fn plain() -> (Lade, Registry, String) {
+    with(|_| ())
+}
+
+fn run(lade: &Lade, args: &[&str]) -> Cmd {
+    lade.cmd(&["run", "--rm", "--network", "none"]).args(args)
+}
+
+#[track_caller]
+fn said(done: Done) -> String {
+    done.ok().stdout().trim_end().to_owned()
+}
+
+#[test]
+fn output_and_exit_codes_are_passed_on() {
+    let (lade, _registry, name) = plain();
+    let done = run(
+        &lade,
+        &[&name, "sh", "-c", "echo out; echo err >&2; exit 7"],
+    )
+    .run()
+    .exits(7);
+    assert_eq!(
+        (done.stdout().as_str(), done.stderr().as_str()),
+        ("out\n", "err\n")
+    );
+    run(&lade, &[&name, "true"]).run().ok();
+    run(&lade, &[&name, "false"]).run().exits(1);
+    run(&lade, &[&name, "sh", "-c", "kill -9 $$"])
+        .run()
+        .exits(137);
+    run(&lade, &[&name, "nosuchprogram"])
+        .run()
+        .refused(127, &["nosuchprogram"]);
+    run(&lade, &[&name, "/etc/passwd"])
+        .run()
+        .refused(126, &["/etc/passwd"]);
+    let text = run(&lade, &["-i", &name, "cat"]).stdin("through\n").run();
+    assert_eq!(said(text), "through");
+}
+
+#[test]
+fn much_output_arrives_whole() {
+    let (lade, _registry, name) = plain();
+    let done = run(&lade, &[&name, "head", "-c", "3000000", "/dev/zero"])
+        .run()
+        .ok();
+    assert_eq!(done.stdout().len(), 3_000_000);
+}
+
+#[test]
+fn the_images_config_is_kept_to() {
+    let (lade, _registry, name) = with(|config| {
+        config["config"] = serde_json::json!({
+            "Env": ["PATH=/bin", "COLOUR=red", "SIZE=large"],
+            "Entrypoint": ["echo", "entered"],
+            "Cmd": ["by", "default"],
+            "WorkingDir": "/work",
+            "User": "ann",
+        });
+    });
+    assert_eq!(said(run(&lade, &[&name]).run()), "entered by default");
+    assert_eq!(
+        said(run(&lade, &[&name, "otherwise"]).run()),
+        "entered otherwise"
+    );
+    let sh = |options: &[&str], script: &str| {
+        let mut args = options.to_vec();
+        args.extend(["--entrypoint", "sh", &name, "-c", script]);
+        said(run(&lade, &args).run())
+    };
+    assert_eq!(sh(&[], "pwd; cat own"), "/work\nof the image");
+    assert_eq!(sh(&["-w", "/tmp"], "pwd"), "/tmp");
+    assert_eq!(sh(&["-w", "/made/here"], "pwd"), "/made/here");
+    assert_eq!(
+        sh(&[], "id"),
+        "uid=1000(ann) gid=1000(ann) groups=1000(ann),2000(more)"
+    );
+    assert_eq!(sh(&["-u", "0"], "id -u; id -g"), "0\n0");
+    assert_eq!(sh(&["-u", "4242:77"], "id -u; id -g"), "4242\n77");
+    assert_eq!(sh(&[], "echo $COLOUR $SIZE $HOME"), "red large /home/ann");
+    assert_eq!(
+        sh(&["-e", "COLOUR=blue", "-e", "NEW=x y"], "echo $COLOUR $NEW"),
+        "blue x y"
+    );
+    let given = run(
+        &lade,
+        &[
+            "-e",
+            "GIVEN",
+            "--entrypoint",
+            "sh",
+            &name,
+            "-c",
+            "echo $GIVEN",
+        ],
+    );
+    assert_eq!(
+        said(given.env("GIVEN", "by the caller").run()),
+        "by the caller"
+    );
+    run(&lade, &["-u", "nobodyhere", &name])
+        .run()
+        .refused(125, &["nobodyhere"]);
+}
+
+#[test]
+fn without_a_command_an_image_does_not_run() {
+    let (lade, _registry, name) = with(|config| config["config"] = serde_json::json!({}));
+    run(&lade, &[&name]).run().refused(125, &["command"]);
+}
+
+#[test]
+fn networks() {
+    let (lade, _registry, name) = plain();
+    let links = said(run(&lade, &[&name, "ls", "/sys/class/net"]).run());
+    assert_eq!(links, "lo");
+    let host = lade
+        .cmd(&[
+            "run",
+            "--rm",
+            "--network",
+            "host",
+            &name,
+            "ls",
+            "/sys/class/net",
+        ])
+        .run();
+    let mut here: Vec<String> = fs::read_dir("/sys/class/net")
+        .must("links")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    here.sort();
+    let host = said(host);
+    let mut there: Vec<&str> = host.split_whitespace().collect();
+    there.sort_unstable();
+    assert_eq!(there, here);
+    run(&lade, &["--network", "nosuch", &name, "true"])
+        .run()
+        .refused(125, &["nosuch"]);
+}
+
+#[test]
+fn a_missing_image_is_pulled() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("box:one", &Image::busybox());
+    let done = run(&lade, &[&name, "echo", "here"]).run().ok();
+    assert_eq!(done.stdout(), "here\n", "the pull says nothing on stdout");
+    registry.forget();
+    run(&lade, &[&name, "true"]).run().ok();
+    assert!(registry.seen().is_empty(), "what is here is not asked for");
+    run(&lade, &[&registry.name("nosuch:one"), "true"])
+        .run()
+        .refused(125, &["nosuch:one"]);
+}
+
+#[test]
+fn nothing_is_left() {
+    let (lade, _registry, name) = plain();
+    lade.swept();
+    let before = (lade.files(), lade.env.world());
+    run(
+        &lade,
+        &[
+            &name,
+            "sh",
+            "-c",
+            "echo x >/work/own; mkdir -p /a/b; echo y >/a/b/c",
+        ],
+    )
+    .run()
+    .ok();
+    run(&lade, &[&name, "nosuchprogram"]).run().exits(127);
+    run(&lade, &[&name, "sh", "-c", "kill -9 $$"])
+        .run()
+        .exits(137);
+    lade.swept();
+    let left: Vec<_> = lade
+        .files()
+        .into_iter()
+        .filter(|path| !before.0.contains(path))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    lade.env.as_before(&before.1, "after three containers");
+    // What one of them wrote the next does not see, and the image is what it was.
+    assert_eq!(
+        said(run(&lade, &[&name, "cat", "/work/own"]).run()),
+        "of the image"
+    );
+    lade.whole();
+}
+
+#[test]
+fn an_image_in_use_stays() {
+    let (lade, _registry, name) = plain();
+    let running = run(
+        &lade,
+        &[
+            "-i",
+            &name,
+            "sh",
+            "-c",
+            "echo ready; sleep 2; cat /work/own",
+        ],
+    )
+    .spawn();
+    running.expect("ready");
+    let done = lade.cmd(&["rmi", &name]).run();
+    if done.rc != 0 {
+        assert_eq!(
+            orlop_tests::complaint(&done, &[1], &["container|use"]),
+            None,
+            "{done}"
+        );
+    }
+    lade.ok(&["image", "prune", "-f"]);
+    let done = running.wait().ok();
+    assert_eq!(done.stdout(), "ready\nof the image\n");
+}
+
+#[test]
+fn signals_are_passed_on() {
+    let (lade, _registry, name) = plain();
+    let script = "trap 'echo ended; exit 3' TERM; echo ready; while :; do sleep 0.1; done";
+    let running = run(&lade, &[&name, "sh", "-c", script]).spawn();
+    running.expect("ready");
+    orlop_tests::sys::kill(running.pid(), libc::SIGTERM).must("SIGTERM");
+    let done = running.wait().exits(3);
+    assert!(done.stdout().contains("ended"), "{done}");
+}
+
+#[test]
+fn a_terminal_with_job_control() {
+    let (lade, _registry, name) = plain();
+    let mut terminal = Pty::open();
+    let args = ["run", "--rm", "-it", "--network", "none", &name, "sh"];
+    let running = lade.cmd(&args).on(&terminal).spawn();
+    terminal.expect("#");
+    terminal.send("tty; stty size\r");
+    terminal.expect("/dev/");
+    terminal.expect("24 80");
+    terminal.send("sleep 100 &\r");
+    terminal.expect("#");
+    terminal.send("sleep 200\r");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.send("\x1a");
+    terminal.expect("Stopped");
+    terminal.send("kill %1 %2; exit 5\r");
+    running.wait().exits(5);
+}
+
+#[test]
+fn a_killed_engine_leaves_what_the_next_command_clears() {
+    let (lade, _registry, name) = plain();
+    lade.swept();
+    let before = lade.files();
+    let mut running = run(&lade, &[&name, "sh", "-c", "echo ready; sleep 1000"]).spawn();
+    running.expect("ready");
+    running.child.kill().must("kill");
+    running.wait();
+    run(&lade, &[&name, "true"]).run().ok();
+    lade.ok(&["image", "prune", "-f"]);
+    lade.swept();
+    let left: Vec<_> = lade
+        .files()
+        .into_iter()
+        .filter(|path| !before.contains(path))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    lade.ok(&["system", "check"]);
+}
+
+#[test]
+fn from_debians_registry_to_a_container() {
+    let (lade, source) = (Lade::new(), Registry::new());
+    let registry = Debian::start(&lade.env, DebianOptions::default());
+    let name = source.serve("box:one", &Image::busybox());
+    lade.ok(&["pull", &name]);
+    let target = registry.name("box:one");
+    lade.ok(&["tag", &name, &target]);
+    lade.ok(&["push", &target]);
+    lade.ok(&["image", "prune", "-a", "-f"]);
+    assert_eq!(said(run(&lade, &[&target, "uname", "-s"]).run()), "Linux");
+}

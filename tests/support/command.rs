@@ -71,6 +71,32 @@ impl Cmd {
         self
     }
 
+    /// Puts another program in front, which gets `args` and then this command's line.
+    #[must_use]
+    pub fn before(mut self, program: impl AsRef<OsStr>, args: &[&str]) -> Self {
+        let mut outer = Command::new(program);
+        outer.args(args).arg(self.command.get_program());
+        outer.args(self.command.get_args()).stdin(Stdio::null());
+        if let Some(dir) = self.command.get_current_dir() {
+            outer.current_dir(dir);
+        }
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => outer.env(name, value),
+                None => outer.env_remove(name),
+            };
+        }
+        self.command = outer;
+        self
+    }
+
+    /// Gives the command another time than half a minute; `patient` stretches it.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = patient(limit);
+        self
+    }
+
     /// Changes what only std's command or `sys` can express.
     #[must_use]
     pub fn with(mut self, edit: impl FnOnce(&mut Command)) -> Self {
