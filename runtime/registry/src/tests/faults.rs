@@ -1,0 +1,709 @@
+//! What goes wrong on the way to us ends in success or in one clear line.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use image::{Digest, media};
+
+use super::server::{Reply, Request, Server, reply};
+use super::{client, content, fetch, impatient, layer, repository, wait};
+use crate::{Client, Kind, Notice, Notices, Settings, Verify, Which};
+
+/// Serves a blob as it should be.
+fn serve(bytes: &[u8], request: &Request) -> Reply {
+    match request.range() {
+        Some((first, last)) => reply(206, &bytes[first..=last]).with(
+            "content-range",
+            format!("bytes {first}-{last}/{}", bytes.len()),
+        ),
+        None => reply(200, bytes),
+    }
+}
+
+/// Fetches a blob from a server that spoils the n-th answer.
+fn check_blob(
+    name: &str,
+    spoil: impl Fn(usize, Reply, &Request) -> Reply + Send + Sync + 'static,
+    want: &str,
+) {
+    let bytes = content(300_000);
+    let what = layer(&bytes);
+    let served = bytes.clone();
+    let count = AtomicUsize::new(0);
+    let server = Server::start(move |request| {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        spoil(n, serve(&served, request), request)
+    });
+    for span in [0..300_000, 100_000..200_000] {
+        let part = usize::try_from(span.start).unwrap()..usize::try_from(span.end).unwrap();
+        let got = match wait(fetch(
+            &client(),
+            &repository(&server.host),
+            &what,
+            span.clone(),
+        )) {
+            Ok(got) if got == bytes[part] => "the content".to_string(),
+            Ok(_) => "something else".to_string(),
+            Err(error) => error
+                .to_string()
+                .replace(&server.host, "HOST")
+                .replace(&what.digest.to_string(), "DIGEST"),
+        };
+        assert_eq!(got.split(want).count(), 2, "{name} {span:?}: {got}");
+        assert!(!got.contains('\n') && got.len() < 400, "{name}: {got}");
+    }
+}
+
+#[test]
+fn a_blob_comes_whole_or_not_at_all() {
+    let fine = "the content";
+    check_blob("as it should", |_, it, _| it, fine);
+    let cut = |it: Reply, at: usize| Reply {
+        cut: Some(at.min(it.body.len())),
+        ..it
+    };
+    check_blob(
+        "cut once",
+        move |n, it, _| if n % 2 == 0 { cut(it, 70_000) } else { it },
+        fine,
+    );
+    check_blob(
+        "cut at the start",
+        move |n, it, _| if n % 3 < 2 { cut(it, 0) } else { it },
+        fine,
+    );
+    check_blob(
+        "cut at the last byte",
+        move |n, it, _| {
+            let end = it.body.len() - 1;
+            if n % 2 == 0 { cut(it, end) } else { it }
+        },
+        fine,
+    );
+    check_blob(
+        "cut always",
+        move |_, it, _| cut(it, 10),
+        "HOST: blob DIGEST: ",
+    );
+    check_blob(
+        "range ignored",
+        |_, it, request| {
+            if request.range().is_some() {
+                reply(200, content(300_000))
+            } else {
+                it
+            }
+        },
+        fine,
+    );
+    check_blob(
+        "cut, and range ignored",
+        move |n, _, _| {
+            let it = reply(200, content(300_000));
+            if n % 2 == 0 { cut(it, 150_000) } else { it }
+        },
+        fine,
+    );
+    for status in [429, 500, 502, 503, 504] {
+        check_blob(
+            "busy once",
+            move |n, it, _| if n % 2 == 0 { reply(status, "") } else { it },
+            fine,
+        );
+    }
+    check_blob(
+        "busy, and says until when",
+        |n, it, _| {
+            if n % 2 == 0 {
+                reply(429, "").with("retry-after", "0")
+            } else {
+                it
+            }
+        },
+        fine,
+    );
+    check_blob(
+        "busy for long",
+        |_, _, _| reply(429, "").with("retry-after", "3600"),
+        "429 Too Many Requests; wait, or log in",
+    );
+    check_blob(
+        "down",
+        |_, _, _| reply(503, "<html>down\u{1b}[2J"),
+        "503 Service Unavailable; it is a fault of the server",
+    );
+    check_blob(
+        "gone",
+        |_, _, _| {
+            reply(
+                404,
+                r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown\nto us"}]}"#,
+            )
+        },
+        "HOST: blob DIGEST: 404 Not Found (BLOB_UNKNOWN: blob unknown to us)",
+    );
+    check_blob(
+        "forbidden",
+        |_, _, _| reply(403, "{}"),
+        "403 Forbidden; the login at HOST has no right to this",
+    );
+}
+
+#[test]
+fn a_blob_of_another_size_is_refused() {
+    check_blob(
+        "too short",
+        |_, _, _| reply(200, content(299_999)),
+        "has 299999 bytes there, and should have 300000",
+    );
+    check_blob(
+        "too long",
+        |_, _, _| reply(200, content(300_001)),
+        "has 300001 bytes there, and should have 300000",
+    );
+    check_blob(
+        "endless",
+        |_, it, _| Reply {
+            length: Some(None),
+            endless: true,
+            ..it
+        },
+        "",
+    );
+    check_blob(
+        "short, without length",
+        |_, _, _| Reply {
+            length: Some(None),
+            ..reply(200, content(1000))
+        },
+        "ended after ",
+    );
+    check_blob(
+        "another total",
+        |_, it, _| {
+            let mut it = it;
+            for (_, value) in &mut it.headers {
+                *value = value.replace("/300000", "/300001");
+            }
+            if it.status == 200 {
+                it.body.push(0);
+            }
+            it
+        },
+        "has 300001 bytes there, and should have 300000",
+    );
+    check_blob(
+        "beyond the end",
+        |_, _, _| reply(416, ""),
+        "has fewer than 300000 bytes there",
+    );
+    check_blob(
+        "no content",
+        |_, _, _| reply(204, ""),
+        "the server answers 204",
+    );
+}
+
+#[test]
+fn an_endless_body_ends() {
+    let bytes = content(1000);
+    let served = bytes.clone();
+    let server = Server::start(move |_| Reply {
+        length: Some(None),
+        endless: true,
+        ..reply(200, served.clone())
+    });
+    let from = repository(&server.host);
+    let error = wait(fetch(&client(), &from, &layer(&bytes), 0..1000)).unwrap_err();
+    assert!(
+        error
+            .message()
+            .ends_with("the server sends more than the 1000 bytes that it has"),
+        "{error}"
+    );
+    let error = wait(client().manifest(&from, &Which::Tag("x".into()))).unwrap_err();
+    assert!(
+        error
+            .message()
+            .ends_with("has more than 4194304 bytes, which is more than is taken for it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_part_of_something_else_is_refused() {
+    let bytes = content(1000);
+    for (status, range, body, want) in [
+        (
+            206,
+            Some("bytes 0-99/1000"),
+            100,
+            "the server sends bytes 0..100 in the place of 100..200",
+        ),
+        (
+            206,
+            Some("bytes 100-299/1000"),
+            200,
+            "the server sends bytes 100..300 in the place of 100..200",
+        ),
+        (
+            206,
+            Some("bytes 100-99/1000"),
+            0,
+            "the server sends bytes 100..100 in the place of 100..200",
+        ),
+        (
+            206,
+            None,
+            100,
+            "the server does not say which part it sends",
+        ),
+        (
+            206,
+            Some("pages 1-2/3"),
+            100,
+            "the server does not say which part it sends",
+        ),
+        (
+            206,
+            Some("bytes 100-149/1000"),
+            100,
+            "the server sends more than",
+        ),
+    ] {
+        let served = bytes.clone();
+        let server = Server::start(move |_| {
+            let it = reply(status, &served[..body]);
+            match range {
+                Some(range) => it.with("content-range", range),
+                None => it,
+            }
+        });
+        let got = wait(fetch(
+            &client(),
+            &repository(&server.host),
+            &layer(&bytes),
+            100..200,
+        ));
+        let error = got.unwrap_err();
+        assert!(error.message().contains(want), "{error}");
+        assert_eq!(error.kind(), Kind::Wrong);
+    }
+}
+
+#[test]
+fn a_part_that_comes_in_parts_is_put_together() {
+    let bytes = content(1000);
+    let served = bytes.clone();
+    let server = Server::start(move |request| {
+        let (first, last) = request.range().unwrap();
+        let last = last.min(first + 29);
+        reply(206, &served[first..=last]).with("content-range", format!("bytes {first}-{last}/*"))
+    });
+    let got = wait(fetch(
+        &client(),
+        &repository(&server.host),
+        &layer(&bytes),
+        100..200,
+    ))
+    .unwrap();
+    assert_eq!(got, bytes[100..200]);
+    assert_eq!(server.seen().len(), 4);
+}
+
+#[test]
+fn whether_parts_are_given_is_told() {
+    let bytes = content(1000);
+    for (honest, span, want) in [
+        (true, 0..500, true),
+        (false, 0..500, false),
+        (false, 0..1000, false),
+    ] {
+        let served = bytes.clone();
+        let server = Server::start(move |request| {
+            if honest {
+                serve(&served, request)
+            } else {
+                reply(200, served.clone())
+            }
+        });
+        let stream = wait(client().blob(&repository(&server.host), &layer(&bytes), span)).unwrap();
+        assert_eq!(stream.ranges(), want);
+        assert_eq!(stream.host(), server.host);
+    }
+}
+
+#[test]
+fn a_server_that_trickles_or_says_nothing_is_given_up() {
+    let bytes = content(1000);
+    for pause in [Duration::from_millis(30), Duration::from_secs(3600)] {
+        let served = bytes.clone();
+        let server = Server::start(move |_| Reply {
+            pause,
+            ..reply(200, served.clone())
+        });
+        let start = Instant::now();
+        let error = wait(fetch(
+            &client(),
+            &repository(&server.host),
+            &layer(&bytes),
+            0..1000,
+        ))
+        .unwrap_err();
+        assert_eq!(error.kind(), Kind::Silent);
+        assert!(
+            error
+                .message()
+                .contains("fewer than 64 bytes came within 0.3 s"),
+            "{error}"
+        );
+        assert!(start.elapsed() < Duration::from_secs(4));
+    }
+    let server = Server::start(|_| {
+        std::thread::sleep(Duration::from_secs(5));
+        reply(200, "")
+    });
+    let error =
+        wait(client().manifest(&repository(&server.host), &Which::Tag("x".into()))).unwrap_err();
+    assert!(
+        error
+            .message()
+            .ends_with("manifest team/tool:x: no answer within 0.3 s"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_a_blob_is_compared_with() {
+    let bytes = content(1000);
+    let what = layer(&bytes);
+    for (fed, want) in [
+        (bytes.clone(), "fine"),
+        (bytes[..999].to_vec(), "has 999 bytes, and should have 1000"),
+        ([&bytes[..999], b"x"].concat(), "the content is sha256:"),
+    ] {
+        let mut verify = Verify::new(&what, "host");
+        fed.chunks(100).for_each(|chunk| verify.feed(chunk));
+        let got = verify
+            .finish()
+            .map_or_else(|error| error.to_string(), |_| "fine".to_string());
+        assert!(got.contains(want), "{got}");
+    }
+}
+
+#[test]
+fn a_blob_in_its_descriptor_is_not_asked_for() {
+    use base64::Engine as _;
+    let bytes = content(100);
+    let mut what = layer(&bytes);
+    what.data = Some(base64::engine::general_purpose::STANDARD.encode(&bytes));
+    let nowhere = repository("localhost:1");
+    assert_eq!(
+        wait(fetch(&client(), &nowhere, &what, 10..20)).unwrap(),
+        bytes[10..20]
+    );
+    // What does not fit digest and size is none.
+    what.data = Some("AAAA".to_string());
+    assert_eq!(
+        wait(fetch(&client(), &nowhere, &what, 10..20))
+            .unwrap_err()
+            .kind(),
+        Kind::Connect
+    );
+}
+
+#[test]
+fn a_foreign_layer_is_fetched_only_where_that_is_allowed() {
+    let bytes = content(1000);
+    let served = bytes.clone();
+    let elsewhere = Server::start(move |_| reply(200, served.clone()));
+    let server = Server::start(|_| reply(404, ""));
+    let mut what = layer(&bytes);
+    what.urls = vec![
+        "file:///etc/passwd".to_string(),
+        format!("http://{}/layer?x=y", elsewhere.host),
+    ];
+    for (kind, foreign, want) in [
+        (media::DOCKER_FOREIGN_GZIP, true, true),
+        (media::DOCKER_FOREIGN_GZIP, false, false),
+        (media::OCI_LAYER_GZIP, true, false),
+    ] {
+        what.media_type = kind.to_string();
+        let client = Client::new(Settings {
+            foreign,
+            ..impatient()
+        })
+        .unwrap();
+        let got = wait(fetch(&client, &repository(&server.host), &what, 0..1000));
+        assert_eq!(got.is_ok(), want, "{kind} {foreign}");
+        if let Err(error) = got {
+            assert_eq!(
+                error.to_string().contains("allow foreign layers"),
+                kind != media::OCI_LAYER_GZIP
+            );
+        }
+    }
+    assert_eq!(elsewhere.lines(), ["GET /layer?x=y"]);
+}
+
+#[test]
+fn a_manifest_is_what_was_asked_for() {
+    let good = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#,
+        media::OCI_INDEX
+    );
+    let digest = Digest::of(good.as_bytes());
+    let other = Digest::of(b"other");
+    let served = |headers: &[(&str, String)]| {
+        headers
+            .iter()
+            .fold(reply(200, good.clone()), |it, (name, value)| {
+                it.with(name, value.clone())
+            })
+    };
+    let kind = |kind: &str| ("content-type", kind.to_string());
+    let told = |digest: &Digest| ("docker-content-digest", digest.to_string());
+    for (which, it, want) in [
+        (
+            Which::Tag("x".into()),
+            served(&[kind(media::OCI_INDEX), told(&digest)]),
+            "fine",
+        ),
+        (
+            Which::Digest(digest),
+            served(&[kind("application/json")]),
+            "fine",
+        ),
+        (
+            Which::Digest(digest),
+            served(&[told(&other)]),
+            "the server calls it sha256:",
+        ),
+        (
+            Which::Tag("x".into()),
+            served(&[told(&other)]),
+            "the server calls it sha256:",
+        ),
+        (
+            Which::Digest(other),
+            served(&[kind(media::OCI_INDEX)]),
+            "the content is sha256:",
+        ),
+        (
+            Which::Tag("x".into()),
+            served(&[kind(media::OCI_MANIFEST)]),
+            "is served as \"application/vnd.oci.image.manifest.v1+json\", but says",
+        ),
+        (
+            Which::Tag("x".into()),
+            reply(200, "<html>"),
+            "what came is not a JSON document",
+        ),
+        (
+            Which::Tag("x".into()),
+            Reply {
+                length: Some(Some(5 << 20)),
+                ..reply(200, "")
+            },
+            "has more than 4194304 bytes",
+        ),
+        (
+            Which::Tag("x".into()),
+            Reply {
+                cut: Some(5),
+                ..served(&[])
+            },
+            "Connect: ",
+        ),
+        (
+            Which::Tag("x".into()),
+            reply(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
+            "manifest team/tool:x: 404 Not Found (MANIFEST_UNKNOWN); check the name and the tag",
+        ),
+    ] {
+        let server = Server::start(move |_| it.clone());
+        let got = match wait(client().manifest(&repository(&server.host), &which)) {
+            Ok(fetched) => {
+                assert_eq!(
+                    (fetched.bytes, fetched.digest),
+                    (good.clone().into_bytes(), digest)
+                );
+                "fine".to_string()
+            }
+            Err(error) => format!("{error:?}"),
+        };
+        assert!(got.contains(want), "{got}");
+        let accept: Vec<_> = server.seen()[0]
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "accept")
+            .map(|(_, kind)| kind.clone())
+            .collect();
+        assert_eq!(accept, media::ACCEPT);
+    }
+}
+
+#[test]
+fn what_a_tag_means_is_asked_without_fetching() {
+    let good = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#,
+        media::OCI_INDEX
+    );
+    let digest = Digest::of(good.as_bytes());
+    for (head, want) in [
+        (
+            reply(200, good.clone())
+                .with("content-type", media::OCI_INDEX)
+                .with("docker-content-digest", digest.to_string()),
+            1,
+        ),
+        (
+            reply(200, good.clone()).with("content-type", media::OCI_INDEX),
+            2,
+        ),
+        (reply(405, ""), 2),
+    ] {
+        let body = good.clone();
+        let server = Server::start(move |request| match request.method.as_str() {
+            "HEAD" => head.clone(),
+            _ => reply(200, body.clone()).with("content-type", media::OCI_INDEX),
+        });
+        let found = wait(client().head(&repository(&server.host), &Which::Tag("x".into())))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (found.digest, found.size, found.media_type.as_str()),
+            (digest, good.len() as u64, media::OCI_INDEX)
+        );
+        assert_eq!(server.seen().len(), want);
+    }
+    let server = Server::start(|_| reply(404, ""));
+    assert_eq!(
+        wait(client().head(&repository(&server.host), &Which::Tag("x".into()))).unwrap(),
+        None
+    );
+}
+
+#[test]
+fn redirects_are_followed_with_care() {
+    let bytes = content(1000);
+    let served = bytes.clone();
+    let store = Server::start(move |request| serve(&served, request));
+    let target = format!("http://{}/store/x?signature=hidden", store.host);
+    let loops =
+        Server::start(|request| reply(302, "").with("location", format!("{}x", request.path)));
+    let error = wait(fetch(
+        &client(),
+        &repository(&loops.host),
+        &layer(&bytes),
+        0..1000,
+    ))
+    .unwrap_err();
+    assert!(
+        error
+            .message()
+            .ends_with("is redirected more than 10 times"),
+        "{error}"
+    );
+    assert_eq!(loops.seen().len(), 11);
+    for (location, want) in [
+        (target.as_str(), "fine"),
+        ("/there", "fine"),
+        ("ftp://x/y", "is redirected to neither http nor https"),
+        ("http://[", "is redirected to what is no address"),
+    ] {
+        let (to, bytes2) = (location.to_string(), bytes.clone());
+        let server = Server::start(move |request| match request.path.as_str() {
+            "/there" => serve(&bytes2, request),
+            _ => reply(307, "").with("location", to.clone()),
+        });
+        let got = wait(fetch(
+            &client(),
+            &repository(&server.host),
+            &layer(&bytes),
+            0..1000,
+        ));
+        let got = got.map_or_else(|error| error.to_string(), |_| "fine".to_string());
+        assert!(got.contains(want) && !got.contains("hidden"), "{got}");
+    }
+}
+
+#[test]
+fn a_server_that_warns_is_heard_once() {
+    let body = format!(r#"{{"mediaType":"{}"}}"#, media::OCI_MANIFEST);
+    let server =
+        Server::start(move |_| reply(200, body.clone()).with("warning", "299 - \"moves soon\""));
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = heard.clone();
+    let client = Client::new(Settings {
+        notices: Notices::to(move |notice: &Notice| log.lock().unwrap().push(notice.clone())),
+        ..impatient()
+    })
+    .unwrap();
+    for _ in 0..2 {
+        wait(client.manifest(&repository(&server.host), &Which::Tag("x".into()))).unwrap();
+    }
+    assert_eq!(client.warnings(), [format!("{}: moves soon", server.host)]);
+    let want = Notice::Warning {
+        host: server.host.clone(),
+        text: "moves soon".into(),
+    };
+    assert_eq!(*heard.lock().unwrap(), [want]);
+}
+
+#[test]
+fn tags_come_in_pages_with_an_end() {
+    let server = Server::start(|request| match request.path.as_str() {
+        "/v2/team/tool/tags/list?n=1000" => reply(200, r#"{"name":"x","tags":["a","b"]}"#).with(
+            "link",
+            "</v2/team/tool/tags/list?last=b&n=1000>; rel=\"next\"",
+        ),
+        _ => reply(200, r#"{"tags":null}"#),
+    });
+    assert_eq!(
+        wait(client().tags(&repository(&server.host))).unwrap(),
+        ["a", "b"]
+    );
+    let endless = Server::start(|request| {
+        reply(200, r#"{"tags":["a"]}"#).with("link", format!("<{}1>; rel=\"next\"", request.path))
+    });
+    let error = wait(client().tags(&repository(&endless.host))).unwrap_err();
+    assert!(
+        error.message().contains("the list has no end: 1000 so far"),
+        "{error}"
+    );
+    let away = Server::start(|_| {
+        reply(200, r#"{"tags":["a"]}"#).with("link", "<http://other.example/>; rel=\"next\"")
+    });
+    let error = wait(client().tags(&repository(&away.host))).unwrap_err();
+    assert!(
+        error
+            .message()
+            .contains("its next page is at another place"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_search_shows_what_it_finds() {
+    let server = Server::start(|_| {
+        reply(
+            200,
+            r#"{"results":[{"name":"a/b","description":"x\ny","star_count":3,"is_official":true},{"name":null},{}]}"#,
+        )
+    });
+    let found = wait(client().search(&server.host, "a b", 25)).unwrap();
+    assert_eq!(server.lines(), ["GET /v1/search?q=a+b&n=25"]);
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (
+            found[0].name.as_str(),
+            found[0].description.as_str(),
+            found[0].stars
+        ),
+        ("a/b", "x y", 3)
+    );
+    let none = Server::start(|_| reply(404, ""));
+    let error = wait(client().search(&none.host, "x", 1)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+}
