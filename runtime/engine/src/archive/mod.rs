@@ -1,0 +1,9 @@
+//! Archives of images as files: a tar with documents and blobs in it. What a layer's tar holds is none of this.
+
+mod plain;
+mod read;
+mod write;
+
+pub(crate) use plain::plain;
+pub(crate) use read::{Archive, Entry, What};
+pub(crate) use write::Writer;

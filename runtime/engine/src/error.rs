@@ -1,0 +1,168 @@
+//! What a verb answers when it cannot do what it was asked.
+
+use std::fmt;
+
+/// What the verbs of this crate return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a caller may want to tell apart: an exit code, an HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The object is not here, or not there.
+    NotFound,
+    /// A prefix that more than one object has.
+    Ambiguous,
+    /// Something else is in the way; often `--force` is the answer.
+    Conflict,
+    /// The request itself is wrong.
+    Invalid,
+    /// The registry wants a login, or another one.
+    Unauthorized,
+    /// The registry knows who asks and says no.
+    Denied,
+    /// The registry does not answer, or not in a way that can be trusted.
+    Unreachable,
+    /// The disk is full.
+    Full,
+    /// The data root is of a newer program.
+    Newer,
+    /// Contents are not what their digest says.
+    Damaged,
+    /// What this program, or this kernel, cannot do.
+    Unsupported,
+    /// All else.
+    Other,
+}
+
+/// Why a verb was not done: one line, and where there is something to try, a hint.
+#[derive(Debug, Clone)]
+pub struct Error {
+    kind: Kind,
+    text: String,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// Makes an error of one line.
+    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
+        let (text, hint) = (text.into(), None);
+        Self { kind, text, hint }
+    }
+
+    /// Adds what to try.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says which kind of error this is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Says what to try, where something is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self::new(Kind::Invalid, text)
+    }
+
+    pub(crate) fn not_found(text: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, text)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<anyhow::Error> for Error {
+    /// Finds what kind it is at the bottom of the chain, and makes one line of the chain.
+    fn from(error: anyhow::Error) -> Self {
+        let mut found = (Kind::Other, None);
+        for cause in error.chain() {
+            if let Some(ours) = cause.downcast_ref::<Self>() {
+                found = (ours.kind, ours.hint.clone());
+            } else if let Some(theirs) = cause.downcast_ref::<store::Error>() {
+                found.0 = of_store(theirs);
+            } else if let Some(theirs) = cause.downcast_ref::<registry::Error>() {
+                found = (of_registry(theirs), theirs.hint().map(String::from));
+            } else if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+                found.0 = of_io(io, found.0);
+            }
+        }
+        let (kind, hint) = found;
+        let text = chain(&error);
+        Self { kind, text, hint }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::from(anyhow::Error::from(error))
+    }
+}
+
+impl From<registry::Error> for Error {
+    fn from(error: registry::Error) -> Self {
+        Self::from(anyhow::Error::from(error))
+    }
+}
+
+/// Joins a chain of causes, leaving out a cause that the text above it has told already.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.ends_with(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text.replace('\n', " ")
+}
+
+fn of_io(error: &std::io::Error, known: Kind) -> Kind {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::Full,
+        _ => known,
+    }
+}
+
+fn of_store(error: &store::Error) -> Kind {
+    match error {
+        store::Error::Newer { .. } => Kind::Newer,
+        store::Error::Full { .. } => Kind::Full,
+        store::Error::NotOurs(_) => Kind::Invalid,
+        _ => Kind::Other,
+    }
+}
+
+fn of_registry(error: &registry::Error) -> Kind {
+    use registry::Kind as Theirs;
+    match error.kind() {
+        Theirs::NotFound => Kind::NotFound,
+        Theirs::Unauthorized => Kind::Unauthorized,
+        Theirs::Denied | Theirs::Blocked => Kind::Denied,
+        Theirs::TooMany | Theirs::Tls | Theirs::Connect | Theirs::Silent | Theirs::Server => {
+            Kind::Unreachable
+        }
+        Theirs::Wrong => Kind::Damaged,
+        Theirs::Unsupported => Kind::Unsupported,
+        Theirs::Settings => Kind::Invalid,
+        _ => Kind::Other,
+    }
+}

@@ -1,0 +1,181 @@
+//! Images by what users call them: a name, a name with a digest, an id or the beginning of one.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use image::{Config, Digest, Reference};
+use store::{ImageRecord, Store};
+
+use crate::{Engine, Error, Kind, Result, documents};
+
+/// An image that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its id.
+    pub id: Digest,
+    /// The name it was found by, with its tag; none when it was found by its id.
+    pub name: Option<Reference>,
+    /// The manifest, or the index, that this name means; none for an image that was made here and never pushed.
+    pub manifest: Option<Digest>,
+    /// What the store knows of it.
+    pub record: ImageRecord,
+}
+
+impl Engine {
+    /// Finds one image. A name wins over an id that begins with the same digits.
+    pub fn find(&self, name: &str) -> Result<Found> {
+        find(&self.store, name)
+    }
+
+    /// Reads an image's config.
+    pub fn config(&self, id: &Digest) -> Result<Config> {
+        let record = self.record(id)?;
+        let config = record.config.unwrap_or(record.id);
+        Ok(documents::read_config(&self.store, &config)?.value)
+    }
+
+    /// Returns the directories of an image's layers, the lowest first.
+    pub fn layer_paths(&self, id: &Digest) -> Result<Vec<PathBuf>> {
+        let record = self.record(id)?;
+        let path = |diff_id: &Digest| {
+            let layer = self.store.layer(diff_id)?;
+            let layer = layer.ok_or_else(|| {
+                Error::new(
+                    Kind::Damaged,
+                    format!("layer {diff_id} of image {id} is not here"),
+                )
+                .with_hint("pull the image again")
+            })?;
+            Ok(layer.path)
+        };
+        record.layers.iter().map(path).collect()
+    }
+
+    pub(crate) fn record(&self, id: &Digest) -> Result<ImageRecord> {
+        let record = self.store.image(id)?;
+        record.ok_or_else(|| no_such(&id.to_string()))
+    }
+}
+
+pub(crate) fn find(store: &Store, name: &str) -> Result<Found> {
+    if let Some(id) = whole_id(name) {
+        let record = store.image(&id)?.ok_or_else(|| no_such(name))?;
+        return Ok(by_id(record));
+    }
+    let reference = name.parse::<Reference>();
+    if let Ok(reference) = &reference
+        && let Some(found) = by_name(store, &reference.clone().or_latest())?
+    {
+        return Ok(found);
+    }
+    if let Some(found) = by_prefix(store, name)? {
+        return Ok(found);
+    }
+    match reference {
+        Ok(reference) => Err(no_such(&reference.or_latest().to_string())),
+        Err(_) if is_hex(name) => Err(no_such(name)),
+        Err(error) => Err(Error::invalid(format!("{error}"))),
+    }
+}
+
+/// Finds an image by its name only.
+pub(crate) fn by_name(store: &Store, reference: &Reference) -> Result<Option<Found>> {
+    let repository = reference.repository.canonical();
+    let (image, manifest) = if let Some(digest) = &reference.digest {
+        match store.pin(&repository, digest)? {
+            Some(pin) => (pin.image, Some(pin.manifest)),
+            None => return Ok(None),
+        }
+    } else {
+        match store.name(&reference.canonical())? {
+            Some(name) => (name.image, name.manifest),
+            None => return Ok(None),
+        }
+    };
+    let record = store.image(&image)?;
+    let record = record.with_context(|| format!("{reference} names an image that is not here"))?;
+    Ok(Some(Found {
+        id: image,
+        name: Some(reference.clone()),
+        manifest: manifest.or(record.manifest),
+        record,
+    }))
+}
+
+fn by_prefix(store: &Store, name: &str) -> Result<Option<Found>> {
+    if !is_hex(name) {
+        return Ok(None);
+    }
+    let ids = store.find_images(name)?;
+    match ids.as_slice() {
+        [] => Ok(None),
+        [id] => Ok(store.image(id)?.map(by_id)),
+        many => Err(ambiguous(store, name, many)?),
+    }
+}
+
+fn by_id(record: ImageRecord) -> Found {
+    Found {
+        id: record.id,
+        name: None,
+        manifest: record.manifest,
+        record,
+    }
+}
+
+/// Says which images it could be, and how they are called.
+fn ambiguous(store: &Store, prefix: &str, ids: &[Digest]) -> Result<Error> {
+    let mut candidates = Vec::new();
+    for id in ids {
+        let names = familiar_names(store, id)?;
+        let names = if names.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", names.join(", "))
+        };
+        // As long as it takes to tell them apart.
+        let hex = id.hex();
+        let long = prefix.trim_start_matches("sha256:").len().max(12) + 4;
+        candidates.push(format!("{}{names}", &hex[..long.min(hex.len())]));
+    }
+    let text = format!(
+        "image id prefix {prefix} is ambiguous: {} images have it",
+        ids.len()
+    );
+    Ok(Error::new(Kind::Ambiguous, text)
+        .with_hint(format!("it is one of {}", candidates.join(", "))))
+}
+
+/// The names of an image as people write them.
+pub(crate) fn familiar_names(store: &Store, id: &Digest) -> Result<Vec<String>> {
+    let names = store.names_of(id)?;
+    Ok(names.iter().map(|name| familiar(&name.name)).collect())
+}
+
+/// A name with everything said, as people write it.
+pub(crate) fn familiar(canonical: &str) -> String {
+    let reference = canonical.parse::<Reference>();
+    reference.map_or_else(|_| canonical.to_string(), |reference| reference.to_string())
+}
+
+/// Docker's sentence.
+pub(crate) fn no_such(name: &str) -> Error {
+    Error::not_found(format!("No such image: {name}"))
+}
+
+fn whole_id(text: &str) -> Option<Digest> {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    (hex.len() == 64)
+        .then(|| format!("sha256:{hex}").parse().ok())
+        .flatten()
+}
+
+/// Tells whether a text may be the beginning of an id.
+pub(crate) fn is_hex(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    !hex.is_empty()
+        && hex.len() <= 64
+        && hex
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}

@@ -1,0 +1,80 @@
+//! Login and logout: what registries know this user by.
+
+use registry::{Credentials, Login};
+
+use crate::progress::Quiet;
+use crate::{Engine, Error, Kind, Result, remote};
+
+/// What docker means without a host.
+const HUB: &str = "docker.io";
+
+impl Engine {
+    /// Tries a login and keeps it; returns docker's line.
+    pub fn login(&self, host: Option<&str>, login: &Login) -> Result<String> {
+        let host = normal(host);
+        let remote = self.remote()?;
+        let client = &remote.client;
+        let kept = remote.run(&Quiet, |_| async { client.login(&host, login).await })?;
+        self.credentials()?.store(&host, &kept)?;
+        Ok("Login Succeeded".to_string())
+    }
+
+    /// Returns the user of the login that is kept for a host.
+    pub fn logged_in(&self, host: Option<&str>) -> Result<Option<String>> {
+        let login = self.credentials()?.lookup(&normal(host), "")?;
+        Ok(match login {
+            Some(Login::Password { user, .. } | Login::Identity { user, .. }) => Some(user),
+            _ => None,
+        })
+    }
+
+    /// Forgets a login; returns docker's line.
+    pub fn logout(&self, host: Option<&str>) -> Result<String> {
+        let host = normal(host);
+        if self.credentials()?.erase(&host)? {
+            Ok(format!("Removing login credentials for {host}"))
+        } else {
+            Ok(format!("Not logged in to {host}"))
+        }
+    }
+
+    fn credentials(&self) -> Result<Credentials> {
+        let network = &self.settings.network;
+        if network.credentials.is_empty() {
+            return Err(
+                Error::new(Kind::Invalid, "there is no file to keep logins in")
+                    .with_hint("set HOME, DOCKER_CONFIG or REGISTRY_AUTH_FILE"),
+            );
+        }
+        Ok(remote::credentials(network))
+    }
+}
+
+/// A host as names of images have it, out of what people give: an address, Docker Hub's old names, nothing.
+fn normal(host: Option<&str>) -> String {
+    let host = host.unwrap_or(HUB);
+    let bare = host.split_once("://").map_or(host, |(_, rest)| rest);
+    let bare = bare.split('/').next().unwrap_or(bare);
+    match bare {
+        "" | "index.docker.io" | "registry-1.docker.io" | "hub.docker.com" => HUB.to_string(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_as_people_write_them() {
+        for (given, host) in [
+            (None, "docker.io"),
+            (Some("https://index.docker.io/v1/"), "docker.io"),
+            (Some("localhost:5000"), "localhost:5000"),
+            (Some("http://localhost:5000/v2/"), "localhost:5000"),
+            (Some("quay.io/team"), "quay.io"),
+        ] {
+            assert_eq!(normal(given), host, "{given:?}");
+        }
+    }
+}

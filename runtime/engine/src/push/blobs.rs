@@ -1,0 +1,270 @@
+//! The blobs of an image on their way to a registry, several at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use image::{Descriptor, Digest, Repository, media};
+use registry::{Session, Stored, Upload};
+use store::{Lease, StagedBlob};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+
+use super::pack::{Contents, pack};
+use super::parcel::{Blob, Parcel};
+use super::source::{Growing, Growth, Kept};
+use super::{Work, is_same_host};
+use crate::progress::{Layer, Step};
+use crate::remote::Events;
+use crate::{Error, Kind};
+
+/// Questions at a time: they are small.
+const QUESTIONS: usize = 16;
+/// Layers packed at a time: each keeps all cores busy, and the second one while the first waits for its disk.
+const PACKERS: usize = 2;
+
+/// What the registry has now.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// Blobs that are there.
+    pub there: Vec<Digest>,
+    /// How many of them were not there before.
+    pub news: usize,
+    /// Layers' blobs, by diff id: for an image that has no manifest yet.
+    pub packed: BTreeMap<Digest, Descriptor>,
+    /// Blobs that were made for it.
+    pub staged: Vec<StagedBlob>,
+}
+
+/// One blob on its way.
+#[derive(Debug)]
+struct Job {
+    work: Work,
+    blob: Blob,
+    to: Repository,
+    lease: Arc<Lease>,
+    layer: Layer,
+    shown: bool,
+    lanes: Arc<Lanes>,
+}
+
+#[derive(Debug)]
+struct Lanes {
+    questions: Semaphore,
+    uploads: Semaphore,
+    packers: Semaphore,
+}
+
+/// What became of it.
+#[derive(Debug)]
+struct Done {
+    /// None: it was left out.
+    there: Option<Descriptor>,
+    diff_id: Option<Digest>,
+    staged: Option<StagedBlob>,
+    new: bool,
+}
+
+impl Work {
+    /// Brings all blobs to the registry. What was done is returned beside the first failure, too.
+    pub(super) async fn blobs(
+        &self,
+        parcel: &Parcel,
+        to: &Repository,
+        lease: &Arc<Lease>,
+        events: &Arc<Events>,
+    ) -> (Sent, Option<anyhow::Error>) {
+        let lanes = Arc::new(Lanes {
+            questions: Semaphore::new(QUESTIONS),
+            uploads: Semaphore::new(self.connections),
+            packers: Semaphore::new(PACKERS),
+        });
+        let mut tasks = JoinSet::new();
+        for blob in &parcel.blobs {
+            let job = Job {
+                work: self.clone(),
+                to: to.clone(),
+                lease: Arc::clone(lease),
+                layer: Layer {
+                    events: Arc::clone(events),
+                    id: blob.shown(&self.store),
+                },
+                shown: blob.is_layer(),
+                lanes: Arc::clone(&lanes),
+                blob: blob.clone(),
+            };
+            job.is(Step::Preparing);
+            tasks.spawn(async move { Arc::new(job).run().await });
+        }
+        let (mut sent, mut failed) = (Sent::default(), None);
+        while let Some(task) = tasks.join_next().await {
+            match task {
+                Ok(Ok(done)) => sent.add(done),
+                Ok(Err(error)) if failed.is_none() => {
+                    failed = Some(error);
+                    tasks.abort_all();
+                }
+                Err(error) if !error.is_cancelled() && failed.is_none() => {
+                    failed = Some(error.into());
+                    tasks.abort_all();
+                }
+                _ => {}
+            }
+        }
+        (sent, failed)
+    }
+}
+
+impl Sent {
+    fn add(&mut self, done: Done) {
+        self.news += usize::from(done.new);
+        self.staged.extend(done.staged);
+        if let Some(blob) = done.there {
+            self.there.push(blob.digest);
+            if let Some(diff_id) = done.diff_id {
+                self.packed.insert(diff_id, blob);
+            }
+        }
+    }
+}
+
+impl Job {
+    async fn run(self: Arc<Self>) -> Result<Done> {
+        let job = Arc::clone(&self);
+        let done = match &self.blob {
+            Blob::Foreign(_) => {
+                self.is(Step::Skipped);
+                return Ok(Done {
+                    there: None,
+                    diff_id: None,
+                    staged: None,
+                    new: false,
+                });
+            }
+            Blob::Here(blob) => job.send(blob, true).await,
+            Blob::Elsewhere(blob) => job.send(blob, false).await,
+            Blob::Unpacked(diff_id) => job.pack(*diff_id, Contents::Files(*diff_id)).await,
+            Blob::Plain(diff_id, blob) => job.pack(*diff_id, Contents::Tar(*blob)).await,
+        };
+        done.with_context(|| format!("push {} to {}", self.layer.id, self.to))
+    }
+
+    fn is(&self, step: Step) {
+        if self.shown {
+            self.layer.is(step);
+        }
+    }
+
+    /// Sends a blob, if it is not there and cannot be had from a neighbour.
+    async fn send(&self, blob: &Descriptor, here: bool) -> Result<Done> {
+        let client = &self.work.client;
+        let done = |new| Done {
+            there: Some(blob.clone()),
+            diff_id: self.work.store.unpacked_form(&blob.digest).ok().flatten(),
+            staged: None,
+            new,
+        };
+        let asked = self.lanes.questions.acquire().await?;
+        if client.has_blob(&self.to, &blob.digest).await? {
+            self.is(Step::PushExists);
+            return Ok(done(false));
+        }
+        let mut session = None;
+        for from in self.neighbours(&blob.digest)? {
+            match client.mount(&self.to, &blob.digest, &from).await? {
+                Upload::Done => {
+                    let from = from.path;
+                    self.is(Step::Mounted { from });
+                    return Ok(done(true));
+                }
+                Upload::Session(begun) => {
+                    session = Some(begun);
+                    break;
+                }
+            }
+        }
+        drop(asked);
+        if !here {
+            return Err(self.nowhere(&blob.digest).into());
+        }
+        self.upload(blob, session).await?;
+        self.is(Step::Pushed);
+        Ok(done(true))
+    }
+
+    /// Other repositories on the same host that have the blob, as far as is known here.
+    fn neighbours(&self, blob: &Digest) -> Result<Vec<Repository>> {
+        let seen = self.work.store.seen(blob)?;
+        let seen = seen.iter().filter_map(|name| name.parse().ok());
+        let other = |other: &Repository| is_same_host(other, &self.to) && *other != self.to;
+        Ok(seen.filter(other).collect())
+    }
+
+    fn nowhere(&self, blob: &Digest) -> Error {
+        let text = format!("blob {blob} is neither here nor in {}", self.to);
+        Error::new(Kind::NotFound, text).with_hint("pull the image again, so that it is here")
+    }
+
+    async fn upload(&self, blob: &Descriptor, session: Option<Session>) -> Result<()> {
+        let _lane = self.lanes.uploads.acquire().await?;
+        let store = &self.work.store;
+        let name = self.to.canonical();
+        let file = store.open_blob(&blob.digest)?;
+        let before = store.upload(&name, &blob.digest)?;
+        let before = before.and_then(|text| serde_json::from_str(&text).ok());
+        let source = Kept {
+            inner: Stored::new(file, blob.digest, blob.size),
+            store: store.clone(),
+            repository: self.to.clone(),
+            digest: blob.digest,
+            size: blob.size,
+            layer: self.layer.clone(),
+        };
+        let client = &self.work.client;
+        client.upload(&self.to, &source, before.or(session)).await?;
+        store.set_upload(&name, &blob.digest, None)?;
+        Ok(())
+    }
+
+    /// Packs a layer and sends it meanwhile.
+    async fn pack(self: Arc<Self>, diff_id: Digest, contents: Contents) -> Result<Done> {
+        let _packer = self.lanes.packers.acquire().await?;
+        let _lane = self.lanes.uploads.acquire().await?;
+        let job = Arc::clone(&self);
+        let into = spawn_blocking(move || job.work.store.ingest_unknown(&job.lease)).await??;
+        let file = into
+            .file()
+            .try_clone()
+            .context("open the packed layer for reading")?;
+        let (tell, growth) = watch::channel(Growth::default());
+        let layer = self.layer.clone();
+        let source = Growing {
+            file,
+            growth,
+            layer,
+        };
+        let job = Arc::clone(&self);
+        let packing = spawn_blocking(move || pack(&job.work.store, &contents, into, &tell));
+        let uploaded = self.work.client.upload(&self.to, &source, None).await;
+        // Without a reader the packing ends, too.
+        drop(source);
+        let staged = packing.await?;
+        let uploaded = match uploaded {
+            // The upload had nothing to send: why is for the packing to say.
+            Err(error) if error.kind() == registry::Kind::Local => {
+                staged?;
+                return Err(error.into());
+            }
+            other => other?,
+        };
+        let staged = staged?;
+        self.is(Step::Pushed);
+        let blob = Descriptor::new(media::OCI_LAYER_GZIP, *staged.digest(), uploaded.size);
+        Ok(Done {
+            there: Some(blob),
+            diff_id: Some(diff_id),
+            staged: Some(staged),
+            new: true,
+        })
+    }
+}

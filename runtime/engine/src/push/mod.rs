@@ -1,0 +1,304 @@
+//! Push: an image that is here goes to a registry.
+//!
+//! The steps, in order: parse the name; find the image; list its blobs and documents; bring the registry every blob that it has not, in
+//! parallel: one that it has is only asked for, one that another of its repositories has is mounted, one that is here is sent, and a
+//! layer that was never packed is packed, compressed and sent in one stream, and kept. Then the documents, the one with the tag last;
+//! then what was learnt is written down, so that the next push has only to ask.
+
+mod blobs;
+mod pack;
+mod parcel;
+mod source;
+
+use std::sync::Arc;
+
+use image::{Descriptor, Digest, Manifest, Platform, Reference, Repository};
+use registry::{Body, Client};
+use store::{Lease, NewName, Pin, Records, Staged, Store};
+
+use crate::find::{Found, by_name};
+use crate::progress::Event;
+use crate::remote::Events;
+use crate::{Engine, Error, Progress, Result};
+use blobs::Sent;
+pub(crate) use pack::open as open_layer;
+pub(crate) use parcel::known_form;
+use parcel::{Document, Parcel};
+
+/// How to push.
+#[derive(Debug, Clone, Default)]
+pub struct Push {
+    /// All tags of the repository.
+    pub all_tags: bool,
+    /// Only an image for this machine.
+    pub platform: Option<Platform>,
+    /// Also layers whose license forbids it.
+    pub foreign: bool,
+}
+
+/// What was pushed.
+#[derive(Debug, Clone, Default)]
+pub struct Pushed {
+    /// One for each tag.
+    pub tags: Vec<PushedTag>,
+    /// What docker prints at the end: `latest: digest: sha256:... size: 528`.
+    pub lines: Vec<String>,
+}
+
+/// One tag that was pushed.
+#[derive(Debug, Clone)]
+pub struct PushedTag {
+    /// The name as people write it.
+    pub name: String,
+    /// The tag.
+    pub tag: String,
+    /// What it means in the registry now.
+    pub digest: Digest,
+    /// Of that document, in bytes.
+    pub size: u64,
+}
+
+impl Engine {
+    /// Sends an image to its registry.
+    pub fn push(&self, name: &str, options: &Push, progress: &dyn Progress) -> Result<Pushed> {
+        let wanted = wanted(&self.store, name, options)?;
+        let remote = self.remote()?;
+        let work = Work {
+            store: self.store.clone(),
+            client: remote.client.clone(),
+            connections: self.settings.connections(),
+            foreign: options.foreign,
+        };
+        Ok(remote.run(progress, |events| work.push(wanted, events))?)
+    }
+}
+
+/// The names to push, and the images that they mean.
+fn wanted(store: &Store, name: &str, options: &Push) -> Result<Vec<(Reference, Found)>> {
+    let reference: Reference = name
+        .parse()
+        .map_err(|error: image::Malformed| Error::invalid(error.to_string()))?;
+    if reference.digest.is_some() {
+        return Err(Error::invalid("cannot push a digest reference"));
+    }
+    let mut names = Vec::new();
+    if options.all_tags {
+        if reference.tag.is_some() {
+            return Err(Error::invalid("tag can't be used with --all-tags/-a"));
+        }
+        for name in store.names()? {
+            let other: Option<Reference> = name.name.parse().ok();
+            names.extend(other.filter(|other| other.repository == reference.repository));
+        }
+    } else {
+        names.push(reference.clone().or_latest());
+    }
+    let missing = || {
+        Error::not_found(format!(
+            "An image does not exist locally with the tag: {}",
+            reference.repository
+        ))
+        .with_hint(
+            "see which names there are with `lade images`, and give it this one with `lade tag`",
+        )
+    };
+    let mut wanted = Vec::new();
+    for name in names {
+        let found = by_name(store, &name)?.ok_or_else(missing)?;
+        check_platform(&name, &found, options)?;
+        wanted.push((name, found));
+    }
+    if wanted.is_empty() {
+        return Err(missing());
+    }
+    Ok(wanted)
+}
+
+fn check_platform(name: &Reference, found: &Found, options: &Push) -> Result<()> {
+    let Some(wanted) = &options.platform else {
+        return Ok(());
+    };
+    let wanted = wanted.normal().to_string();
+    if found.record.platform.as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    Err(Error::not_found(format!(
+        "image with reference {name} was found but does not provide the specified platform ({wanted})"
+    )))
+}
+
+/// What all steps of a push share.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub store: Store,
+    pub client: Client,
+    pub connections: usize,
+    pub foreign: bool,
+}
+
+impl Work {
+    async fn push(
+        self,
+        wanted: Vec<(Reference, Found)>,
+        events: Arc<Events>,
+    ) -> anyhow::Result<Pushed> {
+        let repository = wanted[0].0.repository.clone();
+        events.event(Event::Start {
+            line: format!("The push refers to repository [{}]", repository.canonical()),
+        });
+        let lease = Arc::new(self.store.lease()?);
+        let mut pushed = Pushed::default();
+        for (name, found) in wanted {
+            let tag = self.push_one(&name, found, &lease, &events).await?;
+            let line = format!("{}: digest: {} size: {}", tag.tag, tag.digest, tag.size);
+            pushed.lines.push(line);
+            pushed.tags.push(tag);
+        }
+        Ok(pushed)
+    }
+
+    async fn push_one(
+        &self,
+        name: &Reference,
+        found: Found,
+        lease: &Arc<Lease>,
+        events: &Arc<Events>,
+    ) -> anyhow::Result<PushedTag> {
+        self.store.hold_image(lease, &found.id)?;
+        let parcel = parcel::parcel(&self.store, &name.repository, &found, self.foreign)?;
+        let sent = self.blobs(&parcel, &name.repository, lease, events).await;
+        let (sent, failed) = sent;
+        let made = sent.packed.clone();
+        if let Some(error) = failed {
+            // What was packed for nothing today is there for the next attempt.
+            keep_packed(&self.store, &found, sent)?;
+            return Err(error);
+        }
+        let documents = parcel.documents(&made)?;
+        let tag = name.tag.clone().unwrap_or_default();
+        let last = documents.len() - 1;
+        for (at, document) in documents.iter().enumerate() {
+            let tags = if at == last {
+                vec![tag.clone()]
+            } else {
+                Vec::new()
+            };
+            let body = Body {
+                digest: document.digest,
+                media_type: &document.media_type,
+                bytes: &document.bytes,
+            };
+            self.client
+                .put_manifest(&name.repository, &tags, &body)
+                .await?;
+        }
+        record(&self.store, lease, name, &found, &parcel, &documents, sent)?;
+        let named = &documents[last];
+        Ok(PushedTag {
+            name: name.to_string(),
+            tag,
+            digest: named.digest,
+            size: named.bytes.len() as u64,
+        })
+    }
+}
+
+/// Keeps the packed forms of layers, below the image's config.
+fn keep_packed(store: &Store, found: &Found, sent: Sent) -> anyhow::Result<()> {
+    if sent.staged.is_empty() {
+        return Ok(());
+    }
+    let config = found.record.config.unwrap_or(found.id);
+    let packed: Vec<_> = sent
+        .packed
+        .iter()
+        .map(|(diff, blob)| (*diff, blob.digest))
+        .collect();
+    let records = Records {
+        links: packed.iter().map(|(_, blob)| (config, *blob)).collect(),
+        packed,
+        ..Records::default()
+    };
+    let staged = Staged {
+        blobs: sent.staged,
+        layers: Vec::new(),
+    };
+    store.commit(staged, records)?;
+    Ok(())
+}
+
+/// Writes down what the registry has now, and, of an image that had no manifest, the one it has got.
+fn record(
+    store: &Store,
+    lease: &Lease,
+    name: &Reference,
+    found: &Found,
+    parcel: &Parcel,
+    documents: &[Document],
+    sent: Sent,
+) -> anyhow::Result<()> {
+    let repository = name.repository.canonical();
+    let named = &documents[documents.len() - 1];
+    let known = store.pin(&repository, &named.digest)?;
+    if sent.news == 0 && known.is_some_and(|pin| pin.image == found.id) {
+        return Ok(());
+    }
+    let manifest = parcel.manifest.unwrap_or(named.digest);
+    let mut records = Records {
+        digests: vec![Pin {
+            repository: repository.clone(),
+            digest: named.digest,
+            image: found.id,
+            manifest,
+        }],
+        packed: sent
+            .packed
+            .iter()
+            .map(|(diff, blob)| (*diff, blob.digest))
+            .collect(),
+        seen: sent
+            .there
+            .iter()
+            .map(|blob| (*blob, repository.clone()))
+            .collect(),
+        ..Records::default()
+    };
+    let mut staged = Staged {
+        blobs: sent.staged,
+        layers: Vec::new(),
+    };
+    if parcel.manifest.is_none() {
+        staged
+            .blobs
+            .push(store.stage_as(lease, &named.digest, &named.bytes)?);
+        records.links = named.links.iter().map(|to| (named.digest, *to)).collect();
+        let mut image = found.record.clone();
+        image.manifest = Some(manifest);
+        records.images = vec![image];
+        records.names = renamed(store, found, manifest)?;
+    }
+    store.commit(staged, records)?;
+    Ok(())
+}
+
+/// All names of the image lead to the manifest that it has now, so that each pushes the same.
+fn renamed(store: &Store, found: &Found, manifest: Digest) -> anyhow::Result<Vec<NewName>> {
+    let names = store.names_of(&found.id)?.into_iter();
+    let without = names.filter(|name| name.manifest.is_none());
+    let named = without.map(|name| NewName {
+        name: name.name,
+        image: found.id,
+        manifest: Some(manifest),
+    });
+    Ok(named.collect())
+}
+
+/// The same host, whatever the path: only there a blob can be mounted from.
+pub(crate) fn is_same_host(a: &Repository, b: &Repository) -> bool {
+    a.host == b.host
+}
+
+/// The manifest of an image that was made here: the same for the same layers, always.
+pub(crate) fn make_manifest(config: Descriptor, layers: Vec<Descriptor>) -> Manifest {
+    Manifest::new(config, layers)
+}

@@ -1,0 +1,130 @@
+//! The way to the network: the threads that wait for it, and the client of registries.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+
+use anyhow::{Context, Result};
+use registry::{Client, Credentials, Hosts, Notice, Notices};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::engine::{Network, Settings};
+use crate::progress::{Event, Progress};
+
+/// Made once for an engine, when its first verb needs the network.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    runtime: Runtime,
+    pub client: Client,
+    /// What the client has to tell while it waits.
+    notices: Mutex<UnboundedReceiver<Event>>,
+}
+
+impl Remote {
+    pub(crate) fn open(settings: &Settings) -> Result<Self> {
+        let (tell, notices) = unbounded_channel();
+        let client = Client::new(client_settings(settings, tell)?)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("start the threads that wait for the network")?;
+        let notices = Mutex::new(notices);
+        Ok(Self {
+            runtime,
+            client,
+            notices,
+        })
+    }
+
+    /// Runs something to its end, and passes on what it, its tasks and the client have to tell.
+    pub(crate) fn run<T, W, F>(&self, progress: &dyn Progress, work: W) -> T
+    where
+        W: FnOnce(Arc<Events>) -> F,
+        F: Future<Output = T>,
+    {
+        let (tell, mut told) = unbounded_channel();
+        let work = work(Arc::new(Events(tell)));
+        self.runtime.block_on(async {
+            // Another verb of this engine may be listening; it then hears the client's notices for both.
+            let mut notices = self.notices.lock().await;
+            let mut work = Box::pin(work);
+            let done = poll_fn(|context| {
+                while let Poll::Ready(Some(event)) = told.poll_recv(context) {
+                    progress.event(event);
+                }
+                while let Poll::Ready(Some(event)) = notices.poll_recv(context) {
+                    progress.event(event);
+                }
+                work.as_mut().poll(context)
+            })
+            .await;
+            while let Ok(event) = told.try_recv() {
+                progress.event(event);
+            }
+            done
+        })
+    }
+}
+
+/// Carries events from the tasks to the thread that called the verb.
+#[derive(Debug)]
+pub(crate) struct Events(UnboundedSender<Event>);
+
+impl Progress for Events {
+    fn event(&self, event: Event) {
+        // Nobody listens any more: the verb is over.
+        let _: std::result::Result<(), _> = self.0.send(event);
+    }
+}
+
+fn client_settings(
+    settings: &Settings,
+    tell: UnboundedSender<Event>,
+) -> Result<registry::Settings> {
+    let network = &settings.network;
+    let notices = Notices::to(move |notice: &Notice| {
+        // Nobody listens: no verb is at work.
+        let _: std::result::Result<(), _> = tell.send(event(notice));
+    });
+    Ok(registry::Settings {
+        hosts: hosts(network)?,
+        credentials: credentials(network),
+        agent: format!("lade/{}", settings.version),
+        proxies: network.proxies.clone(),
+        patience: network.patience.clone().unwrap_or_default(),
+        foreign: network.foreign,
+        notices,
+        ..registry::Settings::default()
+    })
+}
+
+pub(crate) fn hosts(network: &Network) -> Result<Hosts> {
+    let mut hosts = Hosts::load(&network.files)?;
+    for host in &network.insecure {
+        hosts.insecure(host);
+    }
+    Ok(hosts)
+}
+
+pub(crate) fn credentials(network: &Network) -> Credentials {
+    Credentials::from_files(network.credentials.clone())
+}
+
+fn event(notice: &Notice) -> Event {
+    match notice {
+        Notice::Retry {
+            host,
+            object,
+            why,
+            wait,
+        } => Event::Note(format!(
+            "{host}: {object}: {why}; trying again in {:.1} s",
+            wait.as_secs_f64()
+        )),
+        Notice::Warning { host, text } => Event::Warning(format!("{host} warns: {text}")),
+        _ => Event::Note("the registry was asked again".to_string()),
+    }
+}

@@ -1,0 +1,195 @@
+//! Remove: a name of an image, or the image and what only it needs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use image::{Digest, Reference, chain_ids};
+use store::{Collect, ImageRecord, Store};
+
+use crate::find::{familiar, find};
+use crate::{Engine, Error, Kind, Result};
+
+/// How to remove.
+#[derive(Debug, Clone, Default)]
+pub struct Remove {
+    /// Also an image with names in several repositories.
+    pub force: bool,
+    /// Keep parents without a name. No image here has a parent that is an image of its own, so there is nothing to keep.
+    pub no_prune: bool,
+}
+
+/// What was removed, and what was not.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// In the order in which it happened.
+    pub lines: Vec<Line>,
+    /// What could not be removed, and why.
+    pub errors: Vec<Error>,
+    /// Files wait in the trash for [`Engine::sweep`].
+    pub trash: bool,
+}
+
+/// One thing that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// A name.
+    Untagged(String),
+    /// An image, or a layer by its chain id.
+    Deleted(String),
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untagged(name) => write!(f, "Untagged: {name}"),
+            Self::Deleted(id) => write!(f, "Deleted: {id}"),
+        }
+    }
+}
+
+impl Engine {
+    /// Removes images and names, going on after what cannot be removed.
+    pub fn remove(&self, names: &[String], options: &Remove) -> Removed {
+        let mut removed = Removed::default();
+        for name in names {
+            if let Err(error) = remove(&self.store, name, options.force, &mut removed.lines) {
+                removed.errors.push(error);
+            }
+        }
+        // The names are gone whatever comes of the files: whoever collects next finds them again.
+        if removed
+            .lines
+            .iter()
+            .any(|line| matches!(line, Line::Deleted(_)))
+        {
+            match self.store.collect(Collect::default()) {
+                Ok(_) => removed.trash = self.store.unswept().unwrap_or(true),
+                Err(error) => removed.errors.push(error.into()),
+            }
+        }
+        removed
+    }
+
+    /// Deletes what is in the trash, alone; returns how many entries that were. When another process is at it, there is nothing to do.
+    pub fn sweep(&self) -> Result<u64> {
+        Ok(self.store.sweep()?)
+    }
+
+    /// Tells whether there is trash that nobody is deleting.
+    pub fn is_unswept(&self) -> Result<bool> {
+        Ok(self.store.unswept()?)
+    }
+}
+
+/// Everything that an image is called.
+#[derive(Debug)]
+struct Called {
+    /// With everything said.
+    names: Vec<String>,
+    /// Repository and digest.
+    pins: Vec<(String, Digest)>,
+}
+
+impl Called {
+    fn read(store: &Store, id: &Digest) -> Result<Self> {
+        let names = store.names_of(id)?.into_iter().map(|name| name.name);
+        let pins = store.digests_of(id)?.into_iter();
+        Ok(Self {
+            names: names.collect(),
+            pins: pins.map(|pin| (pin.repository, pin.digest)).collect(),
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.pins.is_empty()
+    }
+
+    /// At most one tag, and all in one repository.
+    fn is_single(&self) -> bool {
+        let names = self
+            .names
+            .iter()
+            .filter_map(|name| name.parse::<Reference>().ok());
+        let names = names.map(|name| name.repository.canonical());
+        let repositories: BTreeSet<String> = names
+            .chain(self.pins.iter().map(|pin| pin.0.clone()))
+            .collect();
+        self.names.len() <= 1 && repositories.len() <= 1
+    }
+}
+
+fn remove(store: &Store, name: &str, force: bool, lines: &mut Vec<Line>) -> Result<()> {
+    let found = find(store, name)?;
+    let called = Called::read(store, &found.id)?;
+    if let Some(reference) = &found.name {
+        untag(store, &found.id, reference, lines)?;
+        if !Called::read(store, &found.id)?.is_empty() {
+            return Ok(());
+        }
+    } else if !called.is_empty() && !called.is_single() && !force {
+        return Err(conflict(
+            &found.id,
+            "image is referenced in multiple repositories",
+        ));
+    }
+    delete(store, &found.record, lines)
+}
+
+/// Takes one name away; with the last tag of a repository go the digests that it is known by there.
+fn untag(store: &Store, id: &Digest, name: &Reference, lines: &mut Vec<Line>) -> Result<()> {
+    let repository = name.repository.canonical();
+    if let Some(digest) = &name.digest {
+        store.remove_pin(&repository, digest)?;
+        lines.push(Line::Untagged(name.to_string()));
+        return Ok(());
+    }
+    store.remove_name(&name.canonical())?;
+    lines.push(Line::Untagged(name.to_string()));
+    let left = Called::read(store, id)?;
+    let same = |other: &String| {
+        let other = other.parse::<Reference>();
+        other.is_ok_and(|other| other.repository == name.repository)
+    };
+    if left.names.iter().any(same) {
+        return Ok(());
+    }
+    for (_, digest) in left.pins.iter().filter(|pin| pin.0 == repository) {
+        store.remove_pin(&repository, digest)?;
+        lines.push(Line::Untagged(format!("{}@{digest}", name.repository)));
+    }
+    Ok(())
+}
+
+/// Removes an image with all its names, and tells which layers nobody else has.
+pub(crate) fn delete(store: &Store, record: &ImageRecord, lines: &mut Vec<Line>) -> Result<()> {
+    let called = Called::read(store, &record.id)?;
+    if !store.remove_image(&record.id)? {
+        // Somebody else was quicker.
+        return Ok(());
+    }
+    for name in &called.names {
+        lines.push(Line::Untagged(familiar(name)));
+    }
+    for (repository, digest) in &called.pins {
+        lines.push(Line::Untagged(familiar(&format!("{repository}@{digest}"))));
+    }
+    lines.push(Line::Deleted(record.id.to_string()));
+    let left = store.images()?;
+    let left: BTreeSet<Digest> = left
+        .iter()
+        .flat_map(|other| chain_ids(&other.layers))
+        .collect();
+    let gone = chain_ids(&record.layers).into_iter().rev();
+    let gone = gone.filter(|chain| !left.contains(chain));
+    lines.extend(gone.map(|chain| Line::Deleted(chain.to_string())));
+    Ok(())
+}
+
+/// Docker's sentence.
+fn conflict(id: &Digest, why: &str) -> Error {
+    let text = format!(
+        "conflict: unable to delete {} (must be forced) - {why}",
+        id.short()
+    );
+    Error::new(Kind::Conflict, text).with_hint("remove its names one by one, or use --force")
+}

@@ -1,0 +1,39 @@
+//! What a container's config.json and files depend on of the host.
+
+use std::fs;
+use std::path::Path;
+
+use crate::spec;
+
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) host: spec::Host,
+    pub(super) hosts: Vec<u8>,
+    pub(super) resolv_conf: Vec<u8>,
+}
+
+pub(super) fn read() -> Host {
+    let line = |path: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.trim_end().to_owned()
+    };
+    let host = spec::Host {
+        name: line("/proc/sys/kernel/hostname"),
+        kernel: version(&line("/proc/sys/kernel/osrelease")),
+        unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+    };
+    // Without these files the host knows no names by them, and neither does the container.
+    let (hosts, resolv_conf) = (fs::read("/etc/hosts"), fs::read("/etc/resolv.conf"));
+    Host {
+        host,
+        hosts: hosts.unwrap_or_default(),
+        resolv_conf: resolv_conf.unwrap_or_default(),
+    }
+}
+
+/// Reads major and minor version out of a release: `6.1.0-13-amd64`.
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(['.', '-']);
+    let mut next = || numbers.next().and_then(|number| number.parse().ok());
+    (next().unwrap_or(0), next().unwrap_or(0))
+}

@@ -1,0 +1,30 @@
+//! Tag: one more name for an image.
+
+use image::Reference;
+
+use crate::{Engine, Error, Result};
+
+impl Engine {
+    /// Gives the image `source` the name `target`; another image that had it loses it.
+    pub fn tag(&self, source: &str, target: &str) -> Result<()> {
+        let name = parse(target)?;
+        let found = self.find(source)?;
+        let (id, manifest) = (found.id, found.manifest);
+        self.store
+            .set_name(&name.canonical(), &id, manifest.as_ref())?;
+        Ok(())
+    }
+}
+
+/// Parses a name that an image is to have: with a tag, and without a digest, which nobody can choose.
+pub(crate) fn parse(text: &str) -> Result<Reference> {
+    let reference: Reference = text
+        .parse()
+        .map_err(|error: image::Malformed| Error::invalid(error.to_string()))?;
+    if reference.digest.is_some() {
+        return Err(Error::invalid(
+            "refusing to create a tag with a digest reference",
+        ));
+    }
+    Ok(reference.or_latest())
+}

@@ -1,0 +1,107 @@
+//! One layer out of its blob: inflated, hashed, unpacked and compared with its diff id in one pass.
+
+use std::io::{self, BufRead, Read};
+
+use anyhow::{Context, Result, bail};
+use image::{Compression, Descriptor, Digest, media};
+use layer::{Form, Options};
+use store::{NewLayer, StagedLayer};
+
+use crate::{Error, Kind};
+
+/// A layer that is ready to be committed.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    pub staged: StagedLayer,
+    /// Of the files.
+    pub bytes: u64,
+    pub warnings: Vec<String>,
+}
+
+/// Unpacks a layer into its new directory, and checks that it is the one that was asked for.
+pub(crate) fn unpack<R: BufRead + Send>(
+    compressed: R,
+    form: Option<Form>,
+    into: NewLayer,
+    diff_id: &Digest,
+) -> Result<Unpacked> {
+    let options = options();
+    let tar = layer::inflate(compressed, form, &options.limits)?;
+    let unpacked = layer::unpack(tar, into.dir(), &options)?;
+    let found = Digest::from_sha256(unpacked.tar_sha256);
+    if found != *diff_id {
+        bail!(Error::new(
+            Kind::Damaged,
+            format!("it unpacks to {found}, and the image's config says {diff_id}")
+        ));
+    }
+    Ok(Unpacked {
+        staged: into.finish(&found)?,
+        bytes: unpacked.bytes,
+        warnings: unpacked.warnings,
+    })
+}
+
+/// How layers are unpacked on this machine, by this user.
+pub(crate) fn options() -> Options {
+    let root = nix::unistd::geteuid().is_root();
+    Options {
+        userxattr: !root,
+        devices: root,
+        ..Options::default()
+    }
+}
+
+/// Says how a layer is compressed by its media type, and refuses what is no layer that anybody here can unpack.
+pub(crate) fn form(descriptor: &Descriptor) -> Result<Form> {
+    match media::compression(&descriptor.media_type) {
+        Some(Compression::None) => Ok(Form::Tar),
+        Some(Compression::Gzip) => Ok(Form::Gzip),
+        Some(Compression::Zstd) => Ok(Form::Zstd),
+        None => bail!(Error::new(
+            Kind::Unsupported,
+            format!(
+                "layer {} is of type {}, which is no layer that can be unpacked here",
+                descriptor.digest, descriptor.media_type
+            )
+        )),
+    }
+}
+
+/// Reads what is left, so that the reader below has seen every byte.
+pub(crate) fn drain(mut rest: impl Read) -> Result<u64> {
+    io::copy(&mut rest, &mut io::sink()).context("read the rest of the layer")
+}
+
+/// Tells how much of something was read.
+pub(crate) struct Counted<R, F> {
+    inner: R,
+    have: u64,
+    tell: F,
+}
+
+impl<R, F: FnMut(u64)> Counted<R, F> {
+    pub(crate) fn new(inner: R, tell: F) -> Self {
+        Self {
+            inner,
+            have: 0,
+            tell,
+        }
+    }
+}
+
+impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        // usize is no wider than u64 on any machine that this runs on.
+        self.have += read as u64;
+        (self.tell)(self.have);
+        Ok(read)
+    }
+}
+
+impl<R, F> std::fmt::Debug for Counted<R, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Counted({})", self.have)
+    }
+}

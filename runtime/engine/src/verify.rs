@@ -1,0 +1,149 @@
+//! Verify: every byte of an image is read again and compared: blobs with their digests, files with their layers.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::fd::AsFd;
+
+use anyhow::Context;
+use image::{Digest, Hasher};
+use store::Store;
+
+use crate::find::familiar_names;
+use crate::progress::{Event, Step};
+use crate::push::{known_form, open_layer};
+use crate::{Engine, Progress, Result, unpack};
+
+/// What became of one image.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// Its id.
+    pub id: Digest,
+    /// A name of it, or the beginning of its id.
+    pub name: String,
+    /// How many blobs were read.
+    pub blobs: u64,
+    /// How many layers were compared.
+    pub layers: u64,
+    /// What is not as it was, a line each. Nothing: all is well.
+    pub differences: Vec<String>,
+}
+
+impl Engine {
+    /// Compares images with what they were, byte by byte; without names, all that are here.
+    pub fn verify(&self, names: &[String], progress: &dyn Progress) -> Result<Vec<Verified>> {
+        let mut ids = BTreeSet::new();
+        for name in names {
+            ids.insert(self.find(name)?.id);
+        }
+        if names.is_empty() {
+            ids.extend(self.store.images()?.into_iter().map(|image| image.id));
+        }
+        // What several images have is read once.
+        let mut seen = Seen::default();
+        ids.iter()
+            .map(|id| self.verify_one(id, &mut seen, progress))
+            .collect()
+    }
+
+    fn verify_one(
+        &self,
+        id: &Digest,
+        seen: &mut Seen,
+        progress: &dyn Progress,
+    ) -> Result<Verified> {
+        let record = self.record(id)?;
+        let lease = self.store.lease()?;
+        self.store.hold_image(&lease, id)?;
+        let names = familiar_names(&self.store, id)?;
+        let mut verified = Verified {
+            id: *id,
+            name: names.into_iter().next().unwrap_or_else(|| id.short()),
+            blobs: 0,
+            layers: 0,
+            differences: Vec::new(),
+        };
+        let mut blobs: BTreeSet<Digest> =
+            record.config.into_iter().chain(record.manifest).collect();
+        for document in blobs.clone() {
+            blobs.extend(self.store.links_of(&document)?);
+        }
+        for blob in blobs {
+            if self.store.blob(&blob)?.is_none() || !seen.blobs.insert(blob) {
+                continue;
+            }
+            verified.blobs += 1;
+            if let Some(difference) = blob_differs(&self.store, &blob) {
+                verified
+                    .differences
+                    .push(format!("blob {blob}: {difference}"));
+            }
+        }
+        for layer in &record.layers {
+            if !seen.layers.insert(*layer) {
+                continue;
+            }
+            let (id, size) = (layer.short(), 0);
+            progress.event(Event::Layer {
+                id,
+                step: Step::Loading { have: 0, size },
+            });
+            verified.layers += 1;
+            let differences = match layer_differs(&self.store, layer) {
+                Ok(differences) => differences,
+                Err(error) => vec![format!("{error:#}")],
+            };
+            let of = |line: String| format!("layer {}: {line}", layer.short());
+            verified.differences.extend(differences.into_iter().map(of));
+        }
+        Ok(verified)
+    }
+}
+
+/// What was read already.
+#[derive(Debug, Default)]
+struct Seen {
+    blobs: BTreeSet<Digest>,
+    layers: BTreeSet<Digest>,
+}
+
+fn blob_differs(store: &Store, digest: &Digest) -> Option<String> {
+    let read = || {
+        let mut hasher = Hasher::new(digest.algorithm());
+        let mut file: File = store.open_blob(digest)?;
+        io::copy(&mut file, &mut hasher).context("read it")?;
+        anyhow::Ok(hasher.finish())
+    };
+    match read() {
+        Ok(found) if found == *digest => None,
+        Ok(found) => Some(format!("its bytes have the digest {found}")),
+        Err(error) => Some(format!("{error:#}")),
+    }
+}
+
+/// Compares a layer's files with its tar, entry by entry; a layer that was made here has none, and is packed again.
+fn layer_differs(store: &Store, diff_id: &Digest) -> anyhow::Result<Vec<String>> {
+    let layer = store.layer(diff_id)?;
+    let Some(layer) = layer else {
+        return Ok(vec!["it is not here".to_string()]);
+    };
+    let dir = open_layer(&layer.path)?;
+    let Some(blob) = known_form(store, diff_id)? else {
+        let packed = layer::pack(dir.as_fd(), io::sink())?;
+        let found = Digest::from_sha256(packed.tar_sha256);
+        let differs = found != *diff_id;
+        return Ok(differs
+            .then(|| format!("packed again, its files give {found}"))
+            .into_iter()
+            .collect());
+    };
+    let options = unpack::options();
+    let file = BufReader::with_capacity(256 << 10, store.open_blob(&blob.digest)?);
+    let tar = layer::inflate(file, None, &options.limits)?;
+    let (mut differences, tar) = layer::verify(tar, dir.as_fd(), &options)?;
+    let found = Digest::from_sha256(tar);
+    if found != *diff_id {
+        differences.push(format!("its blob {} unpacks to {found}", blob.digest));
+    }
+    Ok(differences)
+}
