@@ -7,14 +7,21 @@
 //! The crate knows descriptors of directories and streams of bytes; where either comes from, and what an image is, it does not know.
 #![forbid(unsafe_code)]
 
+mod compress;
 mod error;
 mod inflate;
 mod limits;
 mod name;
+mod pack;
 mod tar;
+mod tree;
 mod unpack;
+mod verify;
 
+pub use compress::{Compress, compress};
 pub use error::Error;
 pub use inflate::{Form, inflate};
 pub use limits::{Limits, Options};
+pub use pack::{Packed, pack};
 pub use unpack::{Unpacked, unpack};
+pub use verify::verify;

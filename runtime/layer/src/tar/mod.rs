@@ -8,6 +8,7 @@ mod header;
 mod input;
 mod pax;
 mod sparse;
+pub(crate) mod write;
 
 use std::fmt;
 use std::io::Read;

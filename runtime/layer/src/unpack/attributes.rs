@@ -10,27 +10,10 @@ use super::Warnings;
 use super::dirs::Parent;
 use crate::Error;
 use crate::tar::{Entry, Time};
+use crate::tree::is_foreign;
 
 /// What files that are made in a directory inherit.
 pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
-
-/// Attributes that speak to the host's overlay mounts or integrity checks; a layer has no say there.
-const FOREIGN: [&[u8]; 4] = [
-    b"trusted.overlay.",
-    b"user.overlay.",
-    b"security.ima",
-    b"security.evm",
-];
-
-/// Tells whether an attribute is one of those that no layer brings along.
-pub(super) fn is_foreign(xattr: &[u8]) -> bool {
-    FOREIGN
-        .iter()
-        .any(|foreign| match foreign.strip_suffix(b".") {
-            Some(_) => xattr.starts_with(foreign),
-            None => xattr == *foreign,
-        })
-}
 
 /// As whom and how this process makes files: what need not be set again.
 #[derive(Debug, Clone, Copy)]

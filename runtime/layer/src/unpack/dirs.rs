@@ -8,10 +8,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use sys::Errno;
-use sys::fs::{self, AtFlags, FileStat, Mode, OFlag, SFlag, UnlinkatFlags};
+use sys::fs::{self, AtFlags, Mode, SFlag, UnlinkatFlags};
 
 use super::Maker;
 use crate::limits::within;
+use crate::tree::{is_kind, is_whiteout, join, open};
 use crate::{Error, error::quote, name};
 
 /// As many as the kernel follows on one way.
@@ -232,29 +233,6 @@ impl<'a> Dirs<'a> {
         self.frames.clear();
         self.path.clear();
     }
-}
-
-/// Opens a directory by one plain name.
-pub(super) fn open(dir: BorrowedFd<'_>, part: &[u8]) -> sys::Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    fs::openat(dir, part, flags, Mode::empty())
-}
-
-/// Adds a component to a path.
-pub(super) fn join(path: &mut Vec<u8>, part: &[u8]) {
-    if !path.is_empty() {
-        path.push(b'/');
-    }
-    path.extend_from_slice(part);
-}
-
-pub(super) fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
-    stat.st_mode & SFlag::S_IFMT.bits() == kind.bits()
-}
-
-/// Tells whether a file is what hides a name of the layers below.
-pub(super) fn is_whiteout(stat: &FileStat) -> bool {
-    is_kind(stat, SFlag::S_IFCHR) && stat.st_rdev == 0
 }
 
 /// Puts the components of a path on a stack, the first one on top.

@@ -25,7 +25,7 @@ use sys::fs::{self, Mode};
 
 use crate::name::{self, Place};
 use crate::tar::{Archive, Entry, Kind, Time};
-use crate::{Error, Options, error::quote};
+use crate::{Error, Options, error::quote, tree};
 use attributes::Maker;
 use dirs::{Dirs, Missing};
 
@@ -95,7 +95,7 @@ struct Late {
 impl<'a> Tree<'a> {
     fn new(root: BorrowedFd<'a>, options: &Options) -> Result<Self, Error> {
         let wrong = |errno| Error::kernel(b".", "directory to unpack into", errno);
-        if !remove::names(root).map_err(wrong)?.is_empty() {
+        if !tree::names(root).map_err(wrong)?.is_empty() {
             return Err(Error::entry(
                 b".",
                 "directory to unpack into",
@@ -172,7 +172,7 @@ impl<'a> Tree<'a> {
                 let fd = if base.is_empty() {
                     None
                 } else {
-                    Some(dirs::open(here, base))
+                    Some(tree::open(here, base))
                 };
                 let fd = fd.transpose().map_err(wrong("open"))?;
                 let fd = fd.as_ref().map_or(self.root, AsFd::as_fd);

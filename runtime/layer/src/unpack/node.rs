@@ -10,10 +10,11 @@ use sys::file::{self, FallocateFlags};
 use sys::fs::{self, AtFlags, FileStat, Mode, OFlag, SFlag};
 
 use super::attributes::{self, DEFAULT_ACL};
-use super::dirs::{self, Missing, is_kind, is_whiteout};
+use super::dirs::Missing;
 use super::{Late, Tree, remove};
 use crate::name;
 use crate::tar::{Archive, Entry, Kind, Piece};
+use crate::tree::{self, is_kind, is_whiteout};
 use crate::{Error, error::quote};
 
 /// From this size on room is asked for before it is written to: a full disk shows at once.
@@ -74,7 +75,7 @@ impl Tree<'_> {
             other => other.map_err(wrong("make the directory"))?,
         }
         let parent = self.dirs.here();
-        let fd = dirs::open(parent.fd, base).map_err(wrong("open the directory"))?;
+        let fd = tree::open(parent.fd, base).map_err(wrong("open the directory"))?;
         if !new || self.maker.needs_owner(parent, entry) {
             attributes::set_owner(&fd, entry).map_err(wrong("set its owner"))?;
         }
@@ -237,7 +238,7 @@ impl Tree<'_> {
             other => return other.map_err(wrong),
         }
         if is_kind(&stat(here, hidden).map_err(wrong)?, SFlag::S_IFDIR) {
-            let fd = dirs::open(here, hidden).map_err(wrong)?;
+            let fd = tree::open(here, hidden).map_err(wrong)?;
             self.maker.mark_opaque(&fd).map_err(wrong)?;
         }
         Ok(())
@@ -272,7 +273,7 @@ impl Tree<'_> {
         remove::remove(self.dirs.here().fd, base)
             .map_err(|errno| Error::kernel(&entry.name, "replace what was there", errno))?;
         let mut path = self.dirs.path().to_vec();
-        dirs::join(&mut path, base);
+        tree::join(&mut path, base);
         self.late.retain(|late| !name::is_below(&late.path, &path));
         // It may have been a directory on the way to the last link's source.
         self.sources.forget();

@@ -1,11 +1,11 @@
 //! Removing what a later entry replaces.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use sys::Errno;
-use sys::fs::{Dir, UnlinkatFlags, unlinkat};
+use sys::fs::{UnlinkatFlags, unlinkat};
 
-use super::dirs;
+use crate::tree;
 
 /// Removes a file, or a directory with all that is in it.
 pub(super) fn remove(dir: BorrowedFd<'_>, base: &[u8]) -> sys::Result<()> {
@@ -14,23 +14,9 @@ pub(super) fn remove(dir: BorrowedFd<'_>, base: &[u8]) -> sys::Result<()> {
         Err(Errno::EISDIR | Errno::EPERM) => {}
         other => return other,
     }
-    let inner = dirs::open(dir, base)?;
-    for name in names(std::os::fd::AsFd::as_fd(&inner))? {
-        remove(std::os::fd::AsFd::as_fd(&inner), &name)?;
+    let inner = tree::open(dir, base)?;
+    for name in tree::names(inner.as_fd())? {
+        remove(inner.as_fd(), &name)?;
     }
     unlinkat(dir, base, UnlinkatFlags::RemoveDir)
-}
-
-/// Returns the names in a directory, in no order.
-pub(super) fn names(dir: BorrowedFd<'_>) -> sys::Result<Vec<Vec<u8>>> {
-    let mut dir = Dir::from_fd(dirs::open(dir, b".")?)?;
-    let mut names = Vec::new();
-    for entry in dir.iter() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
-        }
-    }
-    Ok(names)
 }

@@ -1,0 +1,264 @@
+//! Comparing a directory with the archive that it was unpacked from.
+//!
+//! What the directory should be is worked out from the archive alone, in memory (`expected`), by the rules of `unpack` but not by its code;
+//! then the directory is walked once. Of each file the contents (by their hash), kind, mode, owner, time, attributes and the names it shares are
+//! compared, and that nothing else is there. Reading changes nothing but access times.
+
+mod expected;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use sha2::{Digest as _, Sha256};
+use sys::Errno;
+use sys::fs::{self, AtFlags, FileStat, Mode, OFlag, SFlag};
+
+use crate::error::quote;
+use crate::tree::{self, Attributes};
+use crate::{Error, Options, name};
+use expected::{Expected, File, Kind};
+
+/// Returns how a directory differs from what the archive makes, a line each (`"path": what`), and the SHA-256 of the whole stream.
+///
+/// The options have to be those that it was unpacked with.
+pub fn verify(
+    tar: impl Read,
+    dir: BorrowedFd<'_>,
+    options: &Options,
+) -> Result<(Vec<String>, [u8; 32]), Error> {
+    let (expected, hash) = Expected::read(tar, options)?;
+    let mut walk = Walk {
+        expected: &expected,
+        names: HashMap::new(),
+        seen: HashMap::new(),
+        found: HashMap::new(),
+        path: Vec::new(),
+        lines: Vec::new(),
+    };
+    let fd = tree::open(dir, b".").map_err(|errno| Error::kernel(b".", "open it", errno))?;
+    let stat = fs::fstat(&fd).map_err(|errno| Error::kernel(b".", "look at it", errno))?;
+    walk.visit(&fd, None, &stat)?;
+    let mut lines = walk.lines;
+    let missing = |path: &&Vec<u8>| {
+        let (above, _) = name::split(path);
+        !walk.names.contains_key(*path) && walk.names.contains_key(above)
+    };
+    let paths = expected.names.keys().filter(missing);
+    lines.extend(paths.map(|path| format!("{}: is missing", quote(path))));
+    lines.sort_unstable();
+    Ok((lines, hash))
+}
+
+struct Walk<'a> {
+    expected: &'a Expected,
+    /// The file that was found under each expected name.
+    names: HashMap<Vec<u8>, (u64, u64)>,
+    /// Of each file that was found, which one it should be and its first name.
+    seen: HashMap<(u64, u64), (usize, Vec<u8>)>,
+    /// Of each file that was expected, which one it is and its first name.
+    found: HashMap<usize, ((u64, u64), Vec<u8>)>,
+    path: Vec<u8>,
+    lines: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn differs(&mut self, what: &str) {
+        self.lines.push(format!("{}: {what}", quote(&self.path)));
+    }
+
+    /// Compares what lies at the path, and what is in it. Its name is none for the root.
+    fn visit(&mut self, dir: &OwnedFd, base: Option<&[u8]>, stat: &FileStat) -> Result<(), Error> {
+        let Some(index) = self.expected.names.get(&self.path).copied() else {
+            self.differs("is not in the archive");
+            return Ok(());
+        };
+        let inode = (stat.st_dev, stat.st_ino);
+        self.names.insert(self.path.clone(), inode);
+        let file = &self.expected.files[index];
+        let first = self
+            .seen
+            .entry(inode)
+            .or_insert_with(|| (index, self.path.clone()));
+        if first.0 != index {
+            let other = quote(&first.1);
+            self.differs(&format!(
+                "is the same file as {other}, which it should not be"
+            ));
+            return Ok(());
+        }
+        let found = self
+            .found
+            .entry(index)
+            .or_insert_with(|| (inode, self.path.clone()));
+        if found.0 != inode {
+            let other = quote(&found.1);
+            self.differs(&format!(
+                "is not the same file as {other}, which it should be"
+            ));
+            return Ok(());
+        }
+        if found.1 != self.path {
+            // Another name of a file that has been compared.
+            return Ok(());
+        }
+        for line in attributes_differ(file, stat) {
+            self.differs(&line);
+        }
+        if Kind::of(stat) != Some(file.kind) {
+            return Ok(());
+        }
+        self.inside(dir, base, file, stat)
+    }
+
+    /// Compares what cannot be told from a stat.
+    fn inside(
+        &mut self,
+        dir: &OwnedFd,
+        base: Option<&[u8]>,
+        file: &File,
+        stat: &FileStat,
+    ) -> Result<(), Error> {
+        let path = &self.path.clone();
+        let wrong = |errno| Error::kernel(path, "read it", errno);
+        let flags = match file.kind {
+            Kind::File => OFlag::O_RDONLY | OFlag::O_NONBLOCK,
+            Kind::Directory => OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+            _ => OFlag::O_PATH,
+        };
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = fs::openat(dir, base.unwrap_or(b"."), flags, Mode::empty()).map_err(wrong)?;
+        let found = Attributes::read(fd.as_fd()).map_err(wrong)?;
+        if found.kept != file.xattrs {
+            self.differs("its extended attributes are others");
+        }
+        let opaque = found.opaque.as_deref() == Some(b"y");
+        if opaque != file.opaque {
+            self.differs(if opaque { "is opaque" } else { "is not opaque" });
+        }
+        match file.kind {
+            Kind::File => {
+                let hash = hash(fd).map_err(wrong)?;
+                if stat.st_size.cast_unsigned() == file.size && hash != file.sha256 {
+                    self.differs("its contents are others");
+                }
+            }
+            Kind::Symlink => {
+                let target = fs::readlinkat(&fd, "").map_err(wrong)?;
+                if target.as_encoded_bytes() != file.target {
+                    self.differs(&format!("leads to {}", quote(target.as_encoded_bytes())));
+                }
+            }
+            Kind::Directory => self.children(&fd)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn children(&mut self, fd: &OwnedFd) -> Result<(), Error> {
+        let path = &self.path.clone();
+        let wrong = |errno| Error::kernel(path, "read it", errno);
+        let mut names = tree::names(fd.as_fd()).map_err(wrong)?;
+        names.sort_unstable();
+        for name in names {
+            let stat =
+                fs::fstatat(fd, name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(wrong)?;
+            tree::join(&mut self.path, &name);
+            self.visit(fd, Some(&name), &stat)?;
+            self.path.truncate(path.len());
+        }
+        Ok(())
+    }
+}
+
+/// Compares what a stat tells, a line for each difference.
+fn attributes_differ(file: &File, stat: &FileStat) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Some(kind) = Kind::of(stat) else {
+        return vec!["is a socket".to_owned()];
+    };
+    if kind != file.kind {
+        return vec![format!("is a {}, not a {}", kind.name(), file.kind.name())];
+    }
+    if kind == Kind::Whiteout {
+        return lines;
+    }
+    let mode = stat.st_mode & 0o7777;
+    if kind != Kind::Symlink && mode != file.mode {
+        lines.push(format!("its mode is {mode:04o}, not {:04o}", file.mode));
+    }
+    if (stat.st_uid, stat.st_gid) != (file.uid, file.gid) {
+        let (uid, gid) = (stat.st_uid, stat.st_gid);
+        lines.push(format!(
+            "its owner is {uid}:{gid}, not {}:{}",
+            file.uid, file.gid
+        ));
+    }
+    let found = (stat.st_mtime, stat.st_mtime_nsec);
+    let time = (file.mtime.seconds, i64::from(file.mtime.nanos));
+    if found != time {
+        lines.push(format!(
+            "its time is {}.{:09}, not {}.{:09}",
+            found.0, found.1, time.0, time.1
+        ));
+    }
+    if kind == Kind::File && stat.st_size.cast_unsigned() != file.size {
+        lines.push(format!("its size is {}, not {}", stat.st_size, file.size));
+    }
+    if matches!(kind, Kind::Char | Kind::Block) {
+        let device = (fs::major(stat.st_rdev), fs::minor(stat.st_rdev));
+        if device != (file.device.0.into(), file.device.1.into()) {
+            lines.push(format!(
+                "is device {}:{}, not {}:{}",
+                device.0, device.1, file.device.0, file.device.1
+            ));
+        }
+    }
+    lines
+}
+
+fn hash(fd: OwnedFd) -> sys::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut file = std::fs::File::from(fd);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hash.finalize().into()),
+            Ok(len) => hash.update(&buffer[..len]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// Returns what a stat says; none for sockets, which no archive brings.
+    fn of(stat: &FileStat) -> Option<Self> {
+        Some(
+            match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+                SFlag::S_IFREG => Self::File,
+                SFlag::S_IFDIR => Self::Directory,
+                SFlag::S_IFLNK => Self::Symlink,
+                SFlag::S_IFCHR if stat.st_rdev == 0 => Self::Whiteout,
+                SFlag::S_IFCHR => Self::Char,
+                SFlag::S_IFBLK => Self::Block,
+                SFlag::S_IFIFO => Self::Fifo,
+                _ => return None,
+            },
+        )
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::Whiteout => "whiteout",
+            Self::Char => "character device",
+            Self::Block => "block device",
+            Self::Fifo => "fifo",
+        }
+    }
+}
