@@ -71,8 +71,8 @@ pub struct Network {
 /// The engine. Cheap to open; one is enough for a process, and threads may share it.
 #[derive(Debug)]
 pub struct Engine {
-    settings: Settings,
-    store: Store,
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
     remote: OnceLock<Remote>,
 }
 

@@ -88,7 +88,7 @@ impl Engine {
         forget(&self.notes().join(note_name(path)));
         if path.starts_with(self.settings.run_root.join("images")) {
             // Ours, and empty now.
-            let _: std::io::Result<()> = fs::remove_dir(path);
+            drop(fs::remove_dir(path));
         }
         Ok(path.clone())
     }
@@ -140,7 +140,7 @@ fn read(note: &Path) -> Option<Mounted> {
 
 fn forget(note: &Path) {
     // It is found again, and seen to be out of date again.
-    let _: std::io::Result<()> = fs::remove_file(note);
+    drop(fs::remove_file(note));
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

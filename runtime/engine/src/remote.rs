@@ -76,7 +76,7 @@ pub(crate) struct Events(UnboundedSender<Event>);
 impl Progress for Events {
     fn event(&self, event: Event) {
         // Nobody listens any more: the verb is over.
-        let _: std::result::Result<(), _> = self.0.send(event);
+        drop(self.0.send(event));
     }
 }
 
@@ -87,7 +87,7 @@ fn client_settings(
     let network = &settings.network;
     let notices = Notices::to(move |notice: &Notice| {
         // Nobody listens: no verb is at work.
-        let _: std::result::Result<(), _> = tell.send(event(notice));
+        drop(tell.send(event(notice)));
     });
     Ok(registry::Settings {
         hosts: hosts(network)?,
@@ -104,7 +104,7 @@ fn client_settings(
 pub(crate) fn hosts(network: &Network) -> Result<Hosts> {
     let mut hosts = Hosts::load(&network.files)?;
     for host in &network.insecure {
-        hosts.insecure(host);
+        hosts.insecure(host)?;
     }
     Ok(hosts)
 }

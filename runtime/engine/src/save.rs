@@ -244,10 +244,8 @@ impl Plan {
     }
 
     fn write(mut self, store: &Store, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-        self.text(
-            "index.json",
-            Index::new(std::mem::take(&mut self.index)).to_bytes(),
-        );
+        let index = Index::new(std::mem::take(&mut self.index));
+        self.text("index.json", index.to_bytes());
         let items = serde_json::to_vec(&self.items).context("write manifest.json")?;
         self.text("manifest.json", items);
         self.text("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec());

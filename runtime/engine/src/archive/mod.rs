@@ -5,5 +5,5 @@ mod read;
 mod write;
 
 pub(crate) use plain::plain;
-pub(crate) use read::{Archive, Entry, What};
+pub(crate) use read::{Archive, What};
 pub(crate) use write::Writer;

@@ -91,7 +91,7 @@ struct Running(Child);
 impl Drop for Running {
     fn drop(&mut self) {
         // It has ended already, in most cases.
-        let _: io::Result<()> = self.0.kill();
-        let _: io::Result<std::process::ExitStatus> = self.0.wait();
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }

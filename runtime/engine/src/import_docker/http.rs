@@ -84,7 +84,7 @@ fn answer<R: BufRead>(mut inner: R) -> Result<Body<R>> {
 fn refused(code: u16, body: impl Read) -> anyhow::Error {
     let mut text = String::new();
     // What cannot be read is left out of the message.
-    let _: io::Result<usize> = body.take(LINE).read_to_string(&mut text);
+    drop(body.take(LINE).read_to_string(&mut text));
     let message = serde_json::from_str::<Value>(&text).ok();
     let message = message.and_then(|value| Some(value.get("message")?.as_str()?.to_string()));
     let text = format!(

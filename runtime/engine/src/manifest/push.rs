@@ -1,5 +1,7 @@
 //! Push of a list: its members first, with their blobs, as far as its repository has them not; then the list.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail};
 use image::{Descriptor, Digest, Document, Manifest, Reference, Repository};
 use registry::{Body, Client, Source, Stored, Upload, Whole};
@@ -100,7 +102,7 @@ async fn send_blobs(
             }
         }
         let source = source(client, store, from, blob).await?;
-        client.upload(to, source.as_ref(), session).await?;
+        client.upload(to, source, session).await?;
     }
     Ok(())
 }
@@ -111,11 +113,11 @@ async fn source(
     store: &Store,
     from: &Repository,
     blob: &Descriptor,
-) -> Result<Box<dyn Source>> {
+) -> Result<Arc<dyn Source>> {
     const SMALL: u64 = 32 << 20;
     if store.blob(&blob.digest)?.is_some() {
         let file = store.open_blob(&blob.digest)?;
-        return Ok(Box::new(Stored::new(file, blob.digest, blob.size)));
+        return Ok(Arc::new(Stored::new(file, blob.digest, blob.size)));
     }
     if blob.size > SMALL {
         let text = format!(
@@ -130,5 +132,5 @@ async fn source(
         digest: None,
     };
     let bytes = crate::pull::small(client, blob, &name).await?;
-    Ok(Box::new(Whole(bytes.into())))
+    Ok(Arc::new(Whole(bytes.into())))
 }

@@ -48,7 +48,9 @@ pub(crate) async fn fetch(flow: &Arc<Flow>) -> Result<String> {
             return in_lanes(flow, stream, &missing).await.map(|()| host);
         }
         // Every further request would send all again from its beginning.
-        missing = vec![missing[0].start..missing[missing.len() - 1].end];
+        let whole = missing[0].start..missing[missing.len() - 1].end;
+        missing.clear();
+        missing.push(whole);
     }
     for span in missing {
         let stream = open(flow, &span).await?;

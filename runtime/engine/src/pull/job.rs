@@ -34,7 +34,7 @@ pub(crate) struct Job {
     pub lease: Arc<Lease>,
     pub layer: Layer,
     /// Dropped by the last thread that works on it.
-    pub alive: mpsc::Sender<()>,
+    pub _alive: mpsc::Sender<()>,
 }
 
 /// What became of it.

@@ -108,7 +108,7 @@ impl Work {
                     id: part.descriptor.digest.short(),
                 },
                 part,
-                alive: alive.clone(),
+                _alive: alive.clone(),
             })
         };
         parts.into_iter().map(job).collect()

@@ -169,20 +169,17 @@ impl Job {
             self.is(Step::PushExists);
             return Ok(done(false));
         }
-        let mut session = None;
-        for from in self.neighbours(&blob.digest)? {
-            match client.mount(&self.to, &blob.digest, &from).await? {
+        let session = match self.neighbour(&blob.digest)? {
+            None => None,
+            Some(from) => match client.mount(&self.to, &blob.digest, &from).await? {
+                Upload::Session(begun) => Some(begun),
                 Upload::Done => {
                     let from = from.path;
                     self.is(Step::Mounted { from });
                     return Ok(done(true));
                 }
-                Upload::Session(begun) => {
-                    session = Some(begun);
-                    break;
-                }
-            }
-        }
+            },
+        };
         drop(asked);
         if !here {
             return Err(self.nowhere(&blob.digest).into());
@@ -192,12 +189,11 @@ impl Job {
         Ok(done(true))
     }
 
-    /// Other repositories on the same host that have the blob, as far as is known here.
-    fn neighbours(&self, blob: &Digest) -> Result<Vec<Repository>> {
+    /// Another repository on the same host that has the blob, as far as is known here.
+    fn neighbour(&self, blob: &Digest) -> Result<Option<Repository>> {
         let seen = self.work.store.seen(blob)?;
-        let seen = seen.iter().filter_map(|name| name.parse().ok());
-        let other = |other: &Repository| is_same_host(other, &self.to) && *other != self.to;
-        Ok(seen.filter(other).collect())
+        let mut seen = seen.iter().filter_map(|name| name.parse().ok());
+        Ok(seen.find(|other| is_same_host(other, &self.to) && *other != self.to))
     }
 
     fn nowhere(&self, blob: &Digest) -> Error {
@@ -212,16 +208,16 @@ impl Job {
         let file = store.open_blob(&blob.digest)?;
         let before = store.upload(&name, &blob.digest)?;
         let before = before.and_then(|text| serde_json::from_str(&text).ok());
-        let source = Kept {
+        let source = Arc::new(Kept {
             inner: Stored::new(file, blob.digest, blob.size),
             store: store.clone(),
             repository: self.to.clone(),
             digest: blob.digest,
             size: blob.size,
             layer: self.layer.clone(),
-        };
+        });
         let client = &self.work.client;
-        client.upload(&self.to, &source, before.or(session)).await?;
+        client.upload(&self.to, source, before.or(session)).await?;
         store.set_upload(&name, &blob.digest, None)?;
         Ok(())
     }
@@ -238,16 +234,15 @@ impl Job {
             .context("open the packed layer for reading")?;
         let (tell, growth) = watch::channel(Growth::default());
         let layer = self.layer.clone();
-        let source = Growing {
+        let source = Arc::new(Growing {
             file,
             growth,
             layer,
-        };
+        });
         let job = Arc::clone(&self);
         let packing = spawn_blocking(move || pack(&job.work.store, &contents, into, &tell));
-        let uploaded = self.work.client.upload(&self.to, &source, None).await;
-        // Without a reader the packing ends, too.
-        drop(source);
+        // With the upload goes the source, and without a reader the packing ends, too.
+        let uploaded = self.work.client.upload(&self.to, source, None).await;
         let staged = packing.await?;
         let uploaded = match uploaded {
             // The upload had nothing to send: why is for the packing to say.

@@ -46,9 +46,10 @@ impl Source for Kept {
         };
         let repository = self.repository.canonical();
         // A session that could not be written down costs bytes after a kill, and nothing else.
-        let _: store::Result<()> = self
-            .store
-            .set_upload(&repository, &self.digest, Some(&text));
+        drop(
+            self.store
+                .set_upload(&repository, &self.digest, Some(&text)),
+        );
     }
 }
 
