@@ -23,6 +23,7 @@ pub mod scheduler;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 pub mod start;
 pub mod timeline;
 mod walk;

@@ -27,17 +27,36 @@ impl Signals {
 
     /// Returns the number of the next waiting signal, or `None`.
     pub fn next(&self) -> Result<Option<i32>> {
+        self.arrived().map(|next| next.map(|next| next.signal))
+    }
+
+    /// Returns the next waiting signal, and whether the kernel sent it, or `None`.
+    pub fn arrived(&self) -> Result<Option<Arrived>> {
         // SAFETY: an all-zero record is a valid value of this plain C structure.
         let mut record: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the kernel writes at most one record, which lives across the call.
         let read = unsafe { libc::read(self.0.as_raw_fd(), (&raw mut record).cast(), size) };
         match Errno::result(read) {
-            Ok(_) => Ok(i32::try_from(record.ssi_signo).ok()),
+            Ok(_) => Ok(i32::try_from(record.ssi_signo).ok().map(|signal| Arrived {
+                signal,
+                by_kernel: record.ssi_code == SI_KERNEL,
+            })),
             Err(Errno::EAGAIN) => Ok(None),
             Err(errno) => Err(errno),
         }
     }
+}
+
+/// What the kernel calls itself as a sender (sigaction(2)).
+const SI_KERNEL: i32 = 0x80;
+
+/// A signal that has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    pub signal: i32,
+    /// Whether the kernel sent it, as a terminal's keys have it do to all processes in the foreground.
+    pub by_kernel: bool,
 }
 
 /// Makes each of `signals` end this process, with the code that a shell would show: the kernel keeps their default action from the first
