@@ -86,10 +86,10 @@ def wish(most, other, value):
     return f"≤ {most} of {other}: {value:.2f} {'met' if value <= most else '**missed**'}"
 
 
-def record(page, text):
+def record(page, text, name="Runtime"):
     """Replaces the section of the same name in the page, or adds it at the end."""
     old = page.read_text() if page.exists() else "# Performance\n"
     sections = old.split("\n## ")
-    kept = [section for section in sections if not section.startswith("Runtime, ")]
+    kept = [section for section in sections if not section.startswith(f"{name}, ")]
     page.parent.mkdir(exist_ok=True)
     page.write_text("\n## ".join(part.rstrip() + "\n" for part in kept) + "\n" + text)

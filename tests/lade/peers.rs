@@ -2,7 +2,7 @@
 
 use crate::others::{podman, skopeo};
 use orlop_tests::registry::image::write_layout;
-use orlop_tests::registry::{Debian, DebianOptions, Image, Layer, Registry, Tar};
+use orlop_tests::registry::{Auth, Debian, DebianOptions, Image, Layer, Location, Registry, Tar};
 use orlop_tests::{Lade, Must};
 use serde_json::Value;
 use std::fs;
@@ -213,4 +213,49 @@ fn debians_registry_takes_and_gives_everything() {
     assert_eq!(other.ids(), [image.id()]);
     other.ok(&["pull", &registry.name(&format!("other@{}", image.digest()))]);
     other.whole();
+}
+
+/// What the other tests rely on: that our registry is one for those who have not been written for it.
+#[test]
+fn our_own_registry_serves_skopeo() {
+    for auth in [
+        Auth::None,
+        Auth::basic("ann", "secret"),
+        Auth::bearer("ann", "secret"),
+    ] {
+        let lade = Lade::new();
+        let registry = Registry::new().with(|manner| {
+            manner.auth = auth;
+            manner.location = Location::Query;
+        });
+        let image = varied();
+        let layout = lade.env.dir.join("layout");
+        write_layout(&layout, &[("tag", &image)]);
+        let there = format!("docker://{}", registry.name("team/thing:one"));
+        let back = lade.env.dir.join("back");
+        let copy = |from: &str, to: &str| {
+            lade.other("skopeo")
+                .args([
+                    "--insecure-policy",
+                    "copy",
+                    "--src-tls-verify=false",
+                    "--dest-tls-verify=false",
+                ])
+                .args([
+                    "--src-creds",
+                    "ann:secret",
+                    "--dest-creds",
+                    "ann:secret",
+                    from,
+                    to,
+                ])
+                .run()
+                .ok();
+        };
+        copy(&format!("oci:{}:tag", layout.display()), &there);
+        copy(&there, &format!("dir:{}", back.display()));
+        let manifest = fs::read(back.join("manifest.json")).must("manifest.json");
+        assert_eq!(manifest, image.manifest);
+        assert!(registry.sent() >= image.size() && registry.received() >= image.size());
+    }
 }
