@@ -109,7 +109,8 @@ impl Line {
         let name = format!("--{}", arg.get_long().unwrap_or_default());
         let mut word = OsString::from(&name);
         let value = match value {
-            _ if is_switch(arg) => match value.map(|value| (value, value.to_str().and_then(truth))) {
+            _ if is_switch(arg) => match value.map(|value| (value, value.to_str().and_then(truth)))
+            {
                 None => None,
                 Some((_, Some(true))) => None,
                 Some((_, Some(false))) if takes_value(arg) => Some(OsStr::new("false")),
@@ -228,9 +229,15 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_docker_reads_them() {
-        check("run -it x sh -t", Ok(("run --interactive --tty -- x sh -t", "run")));
+        check(
+            "run -it x sh -t",
+            Ok(("run --interactive --tty -- x sh -t", "run")),
+        );
         check("run -eA=b x", Ok(("run --env=A=b -- x", "run")));
-        check("run -ie -x x", Ok(("run --interactive --env=-x -- x", "run")));
+        check(
+            "run -ie -x x",
+            Ok(("run --interactive --env=-x -- x", "run")),
+        );
         check("run -e=A x", Ok(("run --env=A -- x", "run")));
         check("run --env A x -- y", Ok(("run --env=A -- x -- y", "run")));
         check("run -- x -t", Ok(("run -- x -t", "run")));
@@ -239,12 +246,33 @@ mod tests {
         check("--zzz image -q history", Ok(("--zzz image -q history", "")));
         check("imgae history", Ok(("imgae history", "")));
         check("run --env", Err("flag needs an argument: --env"));
-        check("run --tty=maybe x", Err("--tty: \"maybe\" is neither true nor false"));
-        check("-D --data-root /x image log -q y", Ok(("--debug --data-root=/x image log --quiet y", "image history")));
-        check("image history y --quiet=1 --quiet=f", Ok(("image history y", "image history")));
-        check("image history -H y", Ok(("image history --human y", "image history")));
-        check("image history -H=false y", Ok(("image history --human=false y", "image history")));
-        check("image history --human=0 y", Ok(("image history --human=false y", "image history")));
+        check(
+            "run --tty=maybe x",
+            Err("--tty: \"maybe\" is neither true nor false"),
+        );
+        check(
+            "-D --data-root /x image log -q y",
+            Ok((
+                "--debug --data-root=/x image log --quiet y",
+                "image history",
+            )),
+        );
+        check(
+            "image history y --quiet=1 --quiet=f",
+            Ok(("image history y", "image history")),
+        );
+        check(
+            "image history -H y",
+            Ok(("image history --human y", "image history")),
+        );
+        check(
+            "image history -H=false y",
+            Ok(("image history --human=false y", "image history")),
+        );
+        check(
+            "image history --human=0 y",
+            Ok(("image history --human=false y", "image history")),
+        );
         check("image nothing -q", Ok(("image nothing -q", "image")));
         check("image history -", Ok(("image history -", "image history")));
     }

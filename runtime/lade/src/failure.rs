@@ -123,7 +123,12 @@ pub(crate) enum Level {
 /// Says why a command ended, on standard error.
 pub(crate) fn report(failure: &Failure, format: LogFormat) {
     for problem in &failure.problems {
-        say(&rendered(Level::Error, problem, format, engine::time::now()));
+        say(&rendered(
+            Level::Error,
+            problem,
+            format,
+            engine::time::now(),
+        ));
     }
 }
 

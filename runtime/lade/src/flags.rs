@@ -83,12 +83,19 @@ fn every_option_of_docker_is_ours_or_refused_and_every_one_of_ours_is_known() {
     for ((command, flag), docker) in &theirs {
         let lade = ours_all.get(&(command.clone(), flag.clone()));
         let leaf = command.split(' ').next_back().unwrap_or_default();
-        let refused = REFUSED.iter().find(|row| row.command == leaf && row.flag == flag);
+        let refused = REFUSED
+            .iter()
+            .find(|row| row.command == leaf && row.flag == flag);
         match (lade, refused) {
             (Some(lade), None) if lade == docker => {}
-            (Some(lade), None) => wrong.push(format!("{command} {flag}: {lade:?}, docker has {docker:?}")),
+            (Some(lade), None) => {
+                wrong.push(format!("{command} {flag}: {lade:?}, docker has {docker:?}"))
+            }
             (None, Some(row)) if row.letter == docker.letter => {}
-            (None, Some(row)) => wrong.push(format!("{command} {flag}: refused with the letter {:?}", row.letter)),
+            (None, Some(row)) => wrong.push(format!(
+                "{command} {flag}: refused with the letter {:?}",
+                row.letter
+            )),
             (Some(_), Some(_)) => wrong.push(format!("{command} {flag}: ours, and refused")),
             (None, None) => wrong.push(format!("{command} {flag}: neither ours nor refused")),
         }
@@ -98,7 +105,9 @@ fn every_option_of_docker_is_ours_or_refused_and_every_one_of_ours_is_known() {
             || OURS.contains(&(command, flag))
             || OUR_COMMANDS.contains(&command.as_str());
         if !known {
-            wrong.push(format!("{command} {flag}: not docker's, and in no list of ours"));
+            wrong.push(format!(
+                "{command} {flag}: not docker's, and in no list of ours"
+            ));
         }
     }
     for row in REFUSED {
@@ -106,7 +115,10 @@ fn every_option_of_docker_is_ours_or_refused_and_every_one_of_ours_is_known() {
             command.split(' ').next_back() == Some(row.command) && flag == row.flag
         };
         if !theirs.keys().any(of_docker) {
-            wrong.push(format!("{} {}: refused, and docker has no such option", row.command, row.flag));
+            wrong.push(format!(
+                "{} {}: refused, and docker has no such option",
+                row.command, row.flag
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -106,9 +106,8 @@ mod tests {
             quiet,
         };
         let format = Format::parse(given, default).unwrap();
-        let rows = [("a", "1B"), ("bb", "20B")].map(|(id, size)| {
-            row([("Size", size.to_owned()), ("ID", id.to_owned())])
-        });
+        let rows = [("a", "1B"), ("bb", "20B")]
+            .map(|(id, size)| row([("Size", size.to_owned()), ("ID", id.to_owned())]));
         assert_eq!(format.render(HEADERS, rows).unwrap(), want, "{given:?}");
     }
 
@@ -122,7 +121,11 @@ mod tests {
         check(Some("table"), true, "a\nbb\n");
         check(Some("{{.Size}}"), true, "1B\n20B\n");
         check(Some(r"{{.Size}}\t{{.ID}}"), false, "1B\ta\n20B\tbb\n");
-        check(Some(r"table {{.Size}}\t{{.ID}}"), false, "SIZE      IMAGE ID\n1B        a\n20B       bb\n");
+        check(
+            Some(r"table {{.Size}}\t{{.ID}}"),
+            false,
+            "SIZE      IMAGE ID\n1B        a\n20B       bb\n",
+        );
         let json = "{\"ID\":\"a\",\"Size\":\"1B\"}\n{\"ID\":\"bb\",\"Size\":\"20B\"}\n";
         check(Some("json"), false, json);
         check(Some("{{json .}}"), false, json);

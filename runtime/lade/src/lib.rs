@@ -118,7 +118,11 @@ fn early_format(line: &[OsString]) -> LogFormat {
     let before = line.iter().position(|word| word == "--log-format");
     let next = before.and_then(|at| line.get(at + 1));
     let variable = std::env::var_os("LADE_LOG_FORMAT");
-    if line.iter().any(named) || next.or(variable.as_ref()).is_some_and(|word| word == "json") {
+    if line.iter().any(named)
+        || next
+            .or(variable.as_ref())
+            .is_some_and(|word| word == "json")
+    {
         LogFormat::Json
     } else {
         LogFormat::Text

@@ -96,7 +96,11 @@ fn usage(root: &Command, path: &[String]) -> String {
     built.build();
     let usage = leaf(&built, path).map(|leaf| leaf.clone().render_usage().to_string());
     let usage = usage.unwrap_or_default();
-    format!("{}; see {} --help", usage.replace("Usage: ", "usage: "), full(path))
+    format!(
+        "{}; see {} --help",
+        usage.replace("Usage: ", "usage: "),
+        full(path)
+    )
 }
 
 fn unknown_command(root: &Command, path: &[String], word: &str) -> Failure {
@@ -125,7 +129,8 @@ fn meant(root: &Command, path: &[String], word: &str) -> Option<String> {
     let here = all.iter().filter(|(parent, _)| *parent == group);
     let near_here = || {
         let near = near(word, here.map(|(_, name)| name.as_str()))?;
-        all.iter().find(|(parent, name)| *parent == group && name == near)
+        all.iter()
+            .find(|(parent, name)| *parent == group && name == near)
     };
     let near_elsewhere = || {
         let near = near(word, all.iter().map(|(_, name)| name.as_str()))?;
@@ -137,7 +142,10 @@ fn meant(root: &Command, path: &[String], word: &str) -> Option<String> {
 
 /// Lists the commands that people may call, each with the group that it is in.
 fn collect(command: &Command, parent: &str, out: &mut Vec<(String, String)>) {
-    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| !inner.is_hide_set())
+    {
         let name = inner.get_name();
         out.push((parent.to_owned(), name.to_owned()));
         collect(inner, format!("{parent} {name}").trim(), out);
@@ -163,7 +171,10 @@ fn unknown_flag(root: &Command, path: &[String], flag: &str) -> Failure {
     };
     let global = flags(root);
     if !path.is_empty() && flag != "--help" && global.iter().any(|known| known == flag) {
-        return failure.hint(format!("{flag} goes before the command: lade {flag} {}", path.join(" ")));
+        return failure.hint(format!(
+            "{flag} goes before the command: lade {flag} {}",
+            path.join(" ")
+        ));
     }
     let own = leaf(root, path).map(flags).unwrap_or_default();
     // `--ti` and the like: letters that were given two dashes.
@@ -178,7 +189,9 @@ fn unknown_flag(root: &Command, path: &[String], flag: &str) -> Failure {
 
 /// Returns a long option as letters behind one dash, where all of them are switches.
 fn letters(command: Option<&Command>, flag: &str) -> Option<String> {
-    let letters = flag.strip_prefix("--").filter(|letters| letters.len() < 4)?;
+    let letters = flag
+        .strip_prefix("--")
+        .filter(|letters| letters.len() < 4)?;
     let is_switch = |letter| {
         command?
             .get_arguments()
@@ -192,7 +205,9 @@ fn letters(command: Option<&Command>, flag: &str) -> Option<String> {
 pub(crate) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = word.trim_start_matches('-').chars().count();
     let most = (letters / 3).max(1);
-    let measured = known.into_iter().map(|known| (distance(word, known), known));
+    let measured = known
+        .into_iter()
+        .map(|known| (distance(word, known), known));
     // Of a single letter nothing is left when one differs.
     let near = measured.filter(|(distance, _)| *distance <= most && letters > 1);
     near.min().map(|(_, known)| known)

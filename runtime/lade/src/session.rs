@@ -59,7 +59,9 @@ impl Session {
         match engine.store().unswept() {
             Ok(true) => {
                 if let Err(error) = detach::sweep(&self.settings) {
-                    self.warn(&format!("start the sweep of deleted images: {error}; the next command tries again"));
+                    self.warn(&format!(
+                        "start the sweep of deleted images: {error}; the next command tries again"
+                    ));
                 }
             }
             Ok(false) => {}

@@ -1,9 +1,7 @@
 //! Sizes and times as docker writes them for people.
 
 const DECIMAL: [&str; 9] = ["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
-const BINARY: [&str; 9] = [
-    "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB",
-];
+const BINARY: [&str; 9] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"];
 
 /// Writes a size with four significant digits, in powers of 1000: `1.234MB`. Docker has it in `system df` and after prune.
 pub(crate) fn human(bytes: u64) -> String {
@@ -21,10 +19,7 @@ pub(crate) fn binary(bytes: u64) -> String {
 }
 
 fn scaled(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a few digits of it are shown"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a few digits of it are shown")]
     let mut size = bytes as f64;
     let mut unit = 0;
     while size >= base && unit + 1 < units.len() {

@@ -10,11 +10,11 @@ const BLANKS: usize = 3;
 
 /// Replaces tabs by blanks.
 pub(crate) fn align(text: &str) -> String {
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
-    let mut widths: Vec<Vec<usize>> = lines
-        .iter()
-        .map(|cells| vec![0; cells.len() - 1])
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('\t').collect())
         .collect();
+    let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len() - 1]).collect();
     let columns = widths.iter().map(Vec::len).max().unwrap_or(0);
     for column in 0..columns {
         let mut line = 0;
@@ -36,7 +36,9 @@ pub(crate) fn align(text: &str) -> String {
     for (cells, widths) in lines.iter().zip(&widths) {
         for (at, cell) in cells.iter().enumerate() {
             out.push_str(cell);
-            let blanks = widths.get(at).map_or(0, |width| width - cell.chars().count());
+            let blanks = widths
+                .get(at)
+                .map_or(0, |width| width - cell.chars().count());
             out.extend(std::iter::repeat_n(' ', blanks));
         }
         out.push('\n');
@@ -72,7 +74,10 @@ mod tests {
 
     #[test]
     fn a_column_ends_where_a_line_has_none() {
-        assert_eq!(align("a long first\tb\nalone\nc\td\n"), "a long first   b\nalone\nc         d\n");
+        assert_eq!(
+            align("a long first\tb\nalone\nc\td\n"),
+            "a long first   b\nalone\nc         d\n"
+        );
         assert_eq!(align(""), "");
         assert_eq!(align("\t\tx\n"), format!("{:20}x\n", ""));
         assert_eq!(align("é\tb\n"), "é         b\n");

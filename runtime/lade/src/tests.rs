@@ -45,7 +45,10 @@ fn help_and_version_are_texts() {
         Ok(Err(text)) => text,
         other => panic!("{line}: {other:?}"),
     };
-    assert_eq!(text("-v"), concat!("lade version ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        text("-v"),
+        concat!("lade version ", env!("CARGO_PKG_VERSION"), "\n")
+    );
     assert_eq!(text("--version"), text("-v"));
     assert!(text("").contains("Usage: lade"));
     assert!(text("image").contains("Usage: lade image"));

@@ -78,13 +78,17 @@ fn choices(root: &Command, before: &[String], last: &str) -> Vec<String> {
         return all.filter(|flag| flag.starts_with(last)).collect();
     }
     if command.has_subcommands() {
-        let shown = command.get_subcommands().filter(|inner| !inner.is_hide_set());
+        let shown = command
+            .get_subcommands()
+            .filter(|inner| !inner.is_hide_set());
         let names = shown.map(|inner| inner.get_name().to_owned());
         return names.filter(|name| name.starts_with(last)).collect();
     }
     let takes_image = |arg: &clap::Arg| {
         let names = arg.get_value_names().unwrap_or_default();
-        names.iter().any(|name| name.contains("IMAGE") || name.starts_with("NAME") || name.starts_with("REPOSITORY"))
+        names.iter().any(|name| {
+            name.contains("IMAGE") || name.starts_with("NAME") || name.starts_with("REPOSITORY")
+        })
     };
     let takes = command.get_positionals().any(takes_image);
     takes.then(|| IMAGES.to_owned()).into_iter().collect()
@@ -99,7 +103,11 @@ mod tests {
         let check = |line: &str, want: &str| {
             let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
             let (last, before) = words.split_last().unwrap();
-            assert_eq!(choices(&crate::commands(), before, last).join(" "), want, "{line}");
+            assert_eq!(
+                choices(&crate::commands(), before, last).join(" "),
+                want,
+                "{line}"
+            );
         };
         check("pu", "pull push");
         check("image r", "rm");

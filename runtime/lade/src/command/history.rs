@@ -69,7 +69,14 @@ fn fields(step: &HistoryRow, args: &Args, now: i64) -> Value {
             },
         ),
         ("CreatedAt", at),
-        ("CreatedBy", if args.no_trunc { by } else { table::cut(&by, 45) }),
+        (
+            "CreatedBy",
+            if args.no_trunc {
+                by
+            } else {
+                table::cut(&by, 45)
+            },
+        ),
         (
             "Size",
             if args.human {
@@ -106,7 +113,10 @@ mod tests {
         let short = fields(&step, &args, 1_700_000_000 + 3600);
         assert_eq!(short["ID"], "0123456789ab");
         assert_eq!(short["CreatedSince"], "About an hour ago");
-        assert_eq!(short["CreatedBy"], format!("/bin/sh -c {}…", "x".repeat(33)));
+        assert_eq!(
+            short["CreatedBy"],
+            format!("/bin/sh -c {}…", "x".repeat(33))
+        );
         assert_eq!(short["Size"], "1.23MB");
         (args.human, args.no_trunc) = (false, true);
         let whole = fields(&step, &args, 0);

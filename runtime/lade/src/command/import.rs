@@ -39,7 +39,9 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
     };
     let file = args.file;
     if file.starts_with("http://") || file.starts_with("https://") {
-        let failure = Failure::new(format!("import {file}: archives are not fetched from the web"));
+        let failure = Failure::new(format!(
+            "import {file}: archives are not fetched from the web"
+        ));
         return Err(failure.hint(format!("curl -L {file} | lade import -")));
     }
     let id = if file == "-" {

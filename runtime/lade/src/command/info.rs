@@ -57,7 +57,9 @@ pub(super) fn lines(value: &Value, depth: usize) -> String {
 fn plain(key: &str, value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Number(number) if key == "MemTotal" => number.as_u64().map_or_else(String::new, sizes::binary),
+        Value::Number(number) if key == "MemTotal" => {
+            number.as_u64().map_or_else(String::new, sizes::binary)
+        }
         // Docker's pairs of a name and a value.
         Value::Array(pair) => {
             let words: Vec<_> = pair.iter().map(|item| plain(key, item)).collect();

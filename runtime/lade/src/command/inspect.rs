@@ -34,12 +34,19 @@ pub(crate) struct ImageArgs {
 pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     match args.kind.as_deref() {
         None | Some("image") => {}
-        Some("container" | "network" | "volume" | "node" | "plugin" | "secret" | "service" | "task") => {
-            let text = format!("--type {}: there are only images", args.kind.as_deref().unwrap_or_default());
+        Some(
+            "container" | "network" | "volume" | "node" | "plugin" | "secret" | "service" | "task",
+        ) => {
+            let text = format!(
+                "--type {}: there are only images",
+                args.kind.as_deref().unwrap_or_default()
+            );
             return Err(Failure::new(text).hint("--type image, or leave it out"));
         }
         Some(other) => {
-            return Err(Failure::new(format!("{other:?} is not a valid value for --type")).code(USAGE));
+            return Err(
+                Failure::new(format!("{other:?} is not a valid value for --type")).code(USAGE),
+            );
         }
     }
     let missing = if args.kind.is_some() {

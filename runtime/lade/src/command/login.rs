@@ -32,11 +32,15 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
     if args.password.is_some() {
         session.warn("Using --password via the CLI is insecure. Use --password-stdin.");
         if args.password_stdin {
-            return Err(Failure::new("--password and --password-stdin are mutually exclusive"));
+            return Err(Failure::new(
+                "--password and --password-stdin are mutually exclusive",
+            ));
         }
     }
     if args.password_stdin && args.username.as_ref().is_none_or(String::is_empty) {
-        return Err(Failure::new("Must provide --username with --password-stdin"));
+        return Err(Failure::new(
+            "Must provide --username with --password-stdin",
+        ));
     }
     let engine = session.engine()?;
     let login = match (args.username, args.password) {

@@ -112,7 +112,9 @@ impl Command {
             Self::Annotate(_) | Self::Rm(_) => return,
         };
         // A name that is none is refused by the engine.
-        let parsed = names.into_iter().filter_map(|name| name.parse::<Reference>().ok());
+        let parsed = names
+            .into_iter()
+            .filter_map(|name| name.parse::<Reference>().ok());
         let hosts = parsed.map(|name| name.repository.host);
         settings.network.insecure.extend(hosts.filter(|_| insecure));
     }

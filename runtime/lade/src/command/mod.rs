@@ -53,13 +53,25 @@ pub(crate) enum Command {
     Info(info::Args),
     Version(version::Args),
     /// Manage images
-    #[command(subcommand, arg_required_else_help = true, subcommand_value_name = "COMMAND")]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        subcommand_value_name = "COMMAND"
+    )]
     Image(Image),
     /// Manage manifest lists: one name for the images of several platforms
-    #[command(subcommand, arg_required_else_help = true, subcommand_value_name = "COMMAND")]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        subcommand_value_name = "COMMAND"
+    )]
     Manifest(manifest::Command),
     /// Manage what lade keeps on disk
-    #[command(subcommand, arg_required_else_help = true, subcommand_value_name = "COMMAND")]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        subcommand_value_name = "COMMAND"
+    )]
     System(System),
     Completion(completion::Args),
     #[command(subcommand, hide = true)]

@@ -35,7 +35,11 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     let Some(image) = &args.image else {
         let mut text = String::from("IMAGE ID\tPATH\n");
         for mounted in engine.mounts()? {
-            text.push_str(&format!("{}\t{}\n", mounted.id.short(), mounted.path.display()));
+            text.push_str(&format!(
+                "{}\t{}\n",
+                mounted.id.short(),
+                mounted.path.display()
+            ));
         }
         return print(&table::align(&text));
     };

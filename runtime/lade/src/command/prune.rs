@@ -41,7 +41,10 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
             text.push('\n');
         }
     }
-    text.push_str(&format!("Total reclaimed space: {}\n", sizes::human(reclaimed)));
+    text.push_str(&format!(
+        "Total reclaimed space: {}\n",
+        sizes::human(reclaimed)
+    ));
     print(&text)
 }
 
@@ -63,6 +66,8 @@ fn agreed(all: bool) -> Result<bool, Failure> {
     ))?;
     let mut answer = String::new();
     let read = io::stdin().lock().take(1 << 10).read_line(&mut answer);
-    read.map_err(|error| Failure::new(format!("read the answer: {error}")).hint("--force does not ask"))?;
+    read.map_err(|error| {
+        Failure::new(format!("read the answer: {error}")).hint("--force does not ask")
+    })?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }

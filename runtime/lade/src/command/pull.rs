@@ -34,9 +34,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     };
     let engine = session.engine()?;
     let progress = progress::show(Place::Output, args.quiet, session);
-    let Pulled { images, lines, .. } = progress.during(|progress| {
-        engine.pull(&args.name, &options, progress)
-    })?;
+    let Pulled { images, lines, .. } =
+        progress.during(|progress| engine.pull(&args.name, &options, progress))?;
     let names = images.into_iter().map(|image| image.canonical);
     if args.quiet {
         return print_lines(names);

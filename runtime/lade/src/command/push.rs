@@ -35,9 +35,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     };
     let engine = session.engine()?;
     let progress = progress::show(Place::Output, args.quiet, session);
-    let Pushed { tags, lines, .. } = progress.during(|progress| {
-        engine.push(&args.name, &options, progress)
-    })?;
+    let Pushed { tags, lines, .. } =
+        progress.during(|progress| engine.push(&args.name, &options, progress))?;
     if args.quiet {
         return print_lines(tags.into_iter().map(|tag| tag.name));
     }

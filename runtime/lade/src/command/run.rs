@@ -23,7 +23,11 @@ pub(crate) struct Args {
     #[arg(value_name = "IMAGE")]
     image: String,
     /// Command and its arguments, instead of the image's own
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     command: Vec<String>,
     /// Run this program instead of the image's entrypoint; an empty one runs none
     #[arg(long, value_name = "PROGRAM")]
@@ -140,7 +144,9 @@ fn image(args: &Args, session: &Session) -> Result<Digest, Failure> {
     };
     let fits = |found: &Found| {
         let here = found.record.platform.as_ref();
-        wanted.as_ref().is_none_or(|wanted| here == Some(&wanted.to_string()))
+        wanted
+            .as_ref()
+            .is_none_or(|wanted| here == Some(&wanted.to_string()))
     };
     match (args.pull.as_str(), found) {
         ("missing", Ok(found)) if fits(&found) => return Ok(found.id),

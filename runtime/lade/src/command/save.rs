@@ -49,7 +49,12 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     }
 }
 
-fn write(engine: &Engine, args: &Args, options: &Save, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+fn write(
+    engine: &Engine,
+    args: &Args,
+    options: &Save,
+    out: &mut (dyn Write + Send),
+) -> Result<(), Failure> {
     Ok(engine.save(&args.images, options, out)?)
 }
 
@@ -90,7 +95,10 @@ impl Aside {
         aside.push(name);
         aside.push(format!(".{}", std::process::id()));
         let path = target.with_file_name(aside);
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
         Ok(Self { path, file })
     }
 }

@@ -28,7 +28,8 @@ pub(crate) struct Args {
     no_trunc: bool,
 }
 
-const TABLE: &str = "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}\t{{.IsAutomated}}";
+const TABLE: &str =
+    "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}\t{{.IsAutomated}}";
 const HEADERS: &[(&str, &str)] = &[
     ("Name", "NAME"),
     ("Description", "DESCRIPTION"),
@@ -51,7 +52,9 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     let found = session.engine()?.search(&args.term, &options)?;
     // In JSON docker has true and false where people get a mark.
     let marks = !given.is_some_and(|text| text == "json" || text.contains("json ."));
-    let rows = found.iter().map(|found| fields(found, args.no_trunc, marks));
+    let rows = found
+        .iter()
+        .map(|found| fields(found, args.no_trunc, marks));
     print(&format.render(HEADERS, rows)?)
 }
 

@@ -87,11 +87,18 @@ fn parts(usage: &Usage) -> Vec<Part> {
     };
     let images = Part {
         active: usize::try_from(usage.active).unwrap_or(usize::MAX),
-        ..part("Images", usage.images.len(), usage.layers.saturating_add(usage.blobs), usage.reclaimable)
+        ..part(
+            "Images",
+            usage.images.len(),
+            usage.layers.saturating_add(usage.blobs),
+            usage.reclaimable,
+        )
     };
     let known = usage.layers.saturating_add(usage.blobs);
     let known = known.saturating_add(usage.containers);
-    let known = known.saturating_add(usage.unfinished).saturating_add(usage.trash);
+    let known = known
+        .saturating_add(usage.unfinished)
+        .saturating_add(usage.trash);
     vec![
         images,
         part("Containers", 0, usage.containers, 0),
@@ -129,14 +136,22 @@ fn verbose(usage: &Usage, parts: &[Part]) -> Result<String, Failure> {
     let mut out = String::from("Images space usage:\n\n");
     out.push_str(&table(IMAGES)?.render(images::HEADERS, rows)?);
     for (title, headers) in [
-        ("Containers space usage:", "CONTAINER ID\tIMAGE\tCOMMAND\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES"),
+        (
+            "Containers space usage:",
+            "CONTAINER ID\tIMAGE\tCOMMAND\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES",
+        ),
         ("Local Volumes space usage:", "VOLUME NAME\tLINKS\tSIZE"),
-        ("Build cache usage: 0B", "CACHE ID\tCACHE TYPE\tSIZE\tCREATED\tLAST USED\tUSAGE\tSHARED"),
+        (
+            "Build cache usage: 0B",
+            "CACHE ID\tCACHE TYPE\tSIZE\tCREATED\tLAST USED\tUSAGE\tSHARED",
+        ),
     ] {
         out.push_str(&format!("\n{title}\n\n{}", crate::table::align(headers)));
     }
     out.push_str("\nOther space usage:\n\n");
-    let others = parts.iter().filter(|part| ["Unfinished", "Trash", "Database"].contains(&part.name));
+    let others = parts
+        .iter()
+        .filter(|part| ["Unfinished", "Trash", "Database"].contains(&part.name));
     let others = others.map(Part::fields);
     out.push_str(&table("{{.Type}}\t{{.Size}}\t{{.Reclaimable}}")?.render(HEADERS, others)?);
     Ok(out)

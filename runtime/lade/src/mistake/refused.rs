@@ -45,7 +45,8 @@ const HEALTH: &str = "is not there yet: nobody asks a container in the foregroun
 const LIMITS: &str = "is not there yet: a container has no limits of its own";
 const NETWORK: &str = "is not there yet: a container has the host's network or none";
 const CHOOSE: Option<&str> = Some("--network host or --network none");
-const FILES: &str = "is not there yet: a container sees its image's files and nothing of the host's";
+const FILES: &str =
+    "is not there yet: a container sees its image's files and nothing of the host's";
 const RIGHTS: &str = "is not there yet: every container has the same rights";
 const DEVICES: &str = "is not there yet: a container has the usual devices only";
 const LOGS: &str = "is not there yet: output goes to where `lade run` was called";
@@ -54,9 +55,20 @@ const NAMESPACES: &str = "is not there yet: a container has namespaces of its ow
 
 /// All of them. What is here is no option of ours, and the other way round: a test compares both with docker's own list.
 pub(crate) const TABLE: &[Refused] = &[
-    row("version", "--kubeconfig", "is not known: there is no Kubernetes here", None),
+    row(
+        "version",
+        "--kubeconfig",
+        "is not known: there is no Kubernetes here",
+        None,
+    ),
     row("run", "--add-host", NETWORK, CHOOSE),
-    short('a', run("--attach", "is not there yet: standard output and errors are always attached, input with -i")),
+    short(
+        'a',
+        run(
+            "--attach",
+            "is not there yet: standard output and errors are always attached, input with -i",
+        ),
+    ),
     run("--blkio-weight", LIMITS),
     run("--blkio-weight-device", LIMITS),
     run("--cap-add", RIGHTS),
@@ -92,12 +104,18 @@ pub(crate) const TABLE: &[Refused] = &[
     run("--health-retries", HEALTH),
     run("--health-start-period", HEALTH),
     run("--health-timeout", HEALTH),
-    run("--init", "is not there yet: the first process is the image's own"),
+    run(
+        "--init",
+        "is not there yet: the first process is the image's own",
+    ),
     row("run", "--ip", NETWORK, CHOOSE),
     row("run", "--ip6", NETWORK, CHOOSE),
     run("--ipc", NAMESPACES),
     run("--isolation", "is for Windows"),
-    run("--kernel-memory", "is obsolete: kernels no longer know this limit"),
+    run(
+        "--kernel-memory",
+        "is obsolete: kernels no longer know this limit",
+    ),
     short('l', run("--label", BACKGROUND)),
     run("--label-file", BACKGROUND),
     run("--link", OTHERS),
@@ -120,7 +138,10 @@ pub(crate) const TABLE: &[Refused] = &[
     run("--privileged", RIGHTS),
     short('p', row("run", "--publish", NETWORK, CHOOSE)),
     short('P', row("run", "--publish-all", NETWORK, CHOOSE)),
-    run("--read-only", "is not there yet: a container writes into a layer of its own, which goes away with it"),
+    run(
+        "--read-only",
+        "is not there yet: a container writes into a layer of its own, which goes away with it",
+    ),
     run("--restart", BACKGROUND),
     run("--security-opt", RIGHTS),
     run("--shm-size", LIMITS),
@@ -145,6 +166,7 @@ pub(super) fn find(path: &[String], flag: &str) -> Option<&'static Refused> {
             let mut letters = flag.strip_prefix('-')?.chars();
             Some(letters.next() == row.letter && row.letter.is_some())
         };
-        row.command == command && (row.flag == flag || (!flag.starts_with("--") && letter() == Some(true)))
+        row.command == command
+            && (row.flag == flag || (!flag.starts_with("--") && letter() == Some(true)))
     })
 }

@@ -66,14 +66,42 @@ fn commands_of_docker_that_are_missing_say_so() {
 #[test]
 fn an_option_that_is_not_one_is_answered_by_the_near_one() {
     let cases = [
-        ("images --digest", "unknown flag: --digest", "did you mean --digests? see lade images --help"),
-        ("image ls --fromat x", "unknown flag: --fromat", "did you mean --format? see lade image ls --help"),
-        ("images --zzz=1", "unknown flag: --zzz", "see lade images --help"),
+        (
+            "images --digest",
+            "unknown flag: --digest",
+            "did you mean --digests? see lade images --help",
+        ),
+        (
+            "image ls --fromat x",
+            "unknown flag: --fromat",
+            "did you mean --format? see lade image ls --help",
+        ),
+        (
+            "images --zzz=1",
+            "unknown flag: --zzz",
+            "see lade images --help",
+        ),
         ("images -z", "unknown flag: -z", "see lade images --help"),
-        ("pull --debug x", "unknown flag: --debug", "--debug goes before the command: lade --debug pull"),
-        ("--data-rot /x images", "unknown flag: --data-rot", "did you mean --data-root? see lade --help"),
-        ("run --ti x", "unknown flag: --ti", "did you mean -ti? see lade run --help"),
-        ("run --entrypiont x y", "unknown flag: --entrypiont", "did you mean --entrypoint? see lade run --help"),
+        (
+            "pull --debug x",
+            "unknown flag: --debug",
+            "--debug goes before the command: lade --debug pull",
+        ),
+        (
+            "--data-rot /x images",
+            "unknown flag: --data-rot",
+            "did you mean --data-root? see lade --help",
+        ),
+        (
+            "run --ti x",
+            "unknown flag: --ti",
+            "did you mean -ti? see lade run --help",
+        ),
+        (
+            "run --entrypiont x y",
+            "unknown flag: --entrypiont",
+            "did you mean --entrypoint? see lade run --help",
+        ),
     ];
     for (line, message, hint) in cases {
         check(line, message, Some(hint), 125);
@@ -84,9 +112,24 @@ fn an_option_that_is_not_one_is_answered_by_the_near_one() {
 fn options_of_docker_that_are_missing_say_so() {
     let network = "is not there yet: a container has the host's network or none";
     let choose = Some("--network host or --network none");
-    check("run -p 80:80 x", &format!("lade run: -p {network}"), choose, 125);
-    check("run --publish=80:80 x", &format!("lade run: --publish {network}"), choose, 125);
-    check("run -itP x", &format!("lade run: -P {network}"), choose, 125);
+    check(
+        "run -p 80:80 x",
+        &format!("lade run: -p {network}"),
+        choose,
+        125,
+    );
+    check(
+        "run --publish=80:80 x",
+        &format!("lade run: --publish {network}"),
+        choose,
+        125,
+    );
+    check(
+        "run -itP x",
+        &format!("lade run: -P {network}"),
+        choose,
+        125,
+    );
     check(
         "version --kubeconfig x",
         "lade version: --kubeconfig is not known: there is no Kubernetes here",
@@ -97,17 +140,54 @@ fn options_of_docker_that_are_missing_say_so() {
 
 #[test]
 fn arguments_are_counted() {
-    check("pull", "lade pull needs NAME[:TAG|@DIGEST]", Some("usage: lade pull [OPTIONS] <NAME[:TAG|@DIGEST]>; see lade pull --help"), 1);
-    check("tag a", "lade tag needs TARGET_IMAGE[:TAG]", Some("usage: lade tag <SOURCE_IMAGE[:TAG]> <TARGET_IMAGE[:TAG]>; see lade tag --help"), 1);
-    check("images a b", "lade images takes no argument \"b\"", Some("usage: lade images [OPTIONS] [REPOSITORY[:TAG]]; see lade images --help"), 1);
-    check("run", "lade run needs IMAGE", Some("usage: lade run [OPTIONS] <IMAGE> [COMMAND]...; see lade run --help"), 125);
-    check("search --limit many x", "invalid argument \"many\" for --limit: not a whole number that is in range", Some("usage: lade search [OPTIONS] <TERM>; see lade search --help"), 1);
-    check("images --format", "flag needs an argument: --format", None, 125);
+    check(
+        "pull",
+        "lade pull needs NAME[:TAG|@DIGEST]",
+        Some("usage: lade pull [OPTIONS] <NAME[:TAG|@DIGEST]>; see lade pull --help"),
+        1,
+    );
+    check(
+        "tag a",
+        "lade tag needs TARGET_IMAGE[:TAG]",
+        Some("usage: lade tag <SOURCE_IMAGE[:TAG]> <TARGET_IMAGE[:TAG]>; see lade tag --help"),
+        1,
+    );
+    check(
+        "images a b",
+        "lade images takes no argument \"b\"",
+        Some("usage: lade images [OPTIONS] [REPOSITORY[:TAG]]; see lade images --help"),
+        1,
+    );
+    check(
+        "run",
+        "lade run needs IMAGE",
+        Some("usage: lade run [OPTIONS] <IMAGE> [COMMAND]...; see lade run --help"),
+        125,
+    );
+    check(
+        "search --limit many x",
+        "invalid argument \"many\" for --limit: not a whole number that is in range",
+        Some("usage: lade search [OPTIONS] <TERM>; see lade search --help"),
+        1,
+    );
+    check(
+        "images --format",
+        "flag needs an argument: --format",
+        None,
+        125,
+    );
 }
 
 #[test]
 fn words_are_near_when_little_differs() {
-    for (a, b, far) in [("", "", 0), ("a", "", 1), ("pull", "push", 2), ("imgae", "image", 1), ("kitten", "sitting", 3), ("ü", "u", 1)] {
+    for (a, b, far) in [
+        ("", "", 0),
+        ("a", "", 1),
+        ("pull", "push", 2),
+        ("imgae", "image", 1),
+        ("kitten", "sitting", 3),
+        ("ü", "u", 1),
+    ] {
         assert_eq!(distance(a, b), far, "{a} {b}");
     }
     assert_eq!(near("a", ["b", "c"]), None);

@@ -94,7 +94,10 @@ mod tests {
             layer(Step::Exists),
         ];
         let mut last = HashMap::new();
-        let lines: Vec<_> = events.iter().filter_map(|event| line(event, &mut last)).collect();
+        let lines: Vec<_> = events
+            .iter()
+            .filter_map(|event| line(event, &mut last))
+            .collect();
         let want = [
             "latest: Pulling from library/x",
             "0123456789ab: Waiting",

@@ -22,7 +22,12 @@ impl Rate {
             self.samples.clear();
         }
         let recent = self.samples.len() > 1
-            && self.samples.iter().rev().nth(1).is_some_and(|(before, _)| at.saturating_sub(*before) < GRAIN);
+            && self
+                .samples
+                .iter()
+                .rev()
+                .nth(1)
+                .is_some_and(|(before, _)| at.saturating_sub(*before) < GRAIN);
         if recent {
             self.samples.pop_back();
         }
@@ -74,7 +79,16 @@ mod tests {
         check(&[(0, 0), (1000, 500)], Some(500));
         // What was there from an earlier attempt is no speed.
         check(&[(0, 1_000_000), (2000, 1_001_000)], Some(500));
-        check(&[(0, 0), (1000, 1_000_000), (2000, 1_000_000), (6500, 1_000_000), (7500, 1_001_000)], Some(181));
+        check(
+            &[
+                (0, 0),
+                (1000, 1_000_000),
+                (2000, 1_000_000),
+                (6500, 1_000_000),
+                (7500, 1_001_000),
+            ],
+            Some(181),
+        );
         check(&[(0, 0), (1000, 900), (2000, 100), (3000, 200)], Some(100));
         let many: Vec<_> = (0..2000).map(|at| (at, at * 10)).collect();
         check(&many, Some(10_000));

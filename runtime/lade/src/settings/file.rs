@@ -62,7 +62,8 @@ impl File {
                 Value::Null | Value::Object(_) => false,
             };
             if !plain {
-                let text = format!("{name}: {key}: {value} is not a text, a number or a list of texts");
+                let text =
+                    format!("{name}: {key}: {value} is not a text, a number or a list of texts");
                 return Err(Failure::new(text));
             }
         }

@@ -22,7 +22,8 @@ pub(super) fn resolve(sources: &Sources<'_>) -> Result<Network, Failure> {
     let podman = around.path("CONTAINERS_REGISTRIES_CONF");
     Ok(Network {
         files: Files {
-            native: native.unwrap_or_else(|| both("lade/registries.toml", "/etc/lade/registries.toml")),
+            native: native
+                .unwrap_or_else(|| both("lade/registries.toml", "/etc/lade/registries.toml")),
             containerd: both("lade/hosts.d", "/etc/containerd/certs.d"),
             podman: match podman {
                 Some(path) => vec![path],
@@ -40,7 +41,6 @@ pub(super) fn resolve(sources: &Sources<'_>) -> Result<Network, Failure> {
         },
         insecure: sources.list("insecure-registries"),
         credentials: credentials(around),
-        path: around.get("PATH"),
         proxies: Proxies {
             http: proxy(sources, "http-proxy", &["http_proxy"]),
             https: proxy(sources, "https-proxy", &["https_proxy", "HTTPS_PROXY"]),

@@ -113,7 +113,11 @@ fn an_ordinary_user_has_places_of_its_own() {
 
 #[test]
 fn a_login_file_that_is_named_is_the_only_one() {
-    let variables = [("HOME", "/h"), ("REGISTRY_AUTH_FILE", "/a"), ("LADE_DATA_ROOT", "/d")];
+    let variables = [
+        ("HOME", "/h"),
+        ("REGISTRY_AUTH_FILE", "/a"),
+        ("LADE_DATA_ROOT", "/d"),
+    ];
     let settings = resolve(&Options::default(), &variables, false).unwrap();
     assert_eq!(settings.network.credentials, [PathBuf::from("/a")]);
 }
@@ -163,5 +167,8 @@ fn what_is_wrong_is_named() {
         None,
     );
     let failure = resolve(&config("/nonexistent/x".into()), &[], true).unwrap_err();
-    assert_eq!(failure.problems[0].message, "/nonexistent/x: there is no such file");
+    assert_eq!(
+        failure.problems[0].message,
+        "/nonexistent/x: there is no such file"
+    );
 }

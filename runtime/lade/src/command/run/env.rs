@@ -15,12 +15,16 @@ pub(super) fn all(
     let mut all = Vec::new();
     for path in files {
         let read = std::fs::read_to_string(path);
-        let text = read.map_err(|error| Failure::new(format!("--env-file: read {}: {error}", path.display())))?;
+        let text = read.map_err(|error| {
+            Failure::new(format!("--env-file: read {}: {error}", path.display()))
+        })?;
         lines(path, &text, here, &mut all)?;
     }
     for option in options {
         if option.is_empty() || option.starts_with('=') {
-            return Err(Failure::new(format!("invalid environment variable: {option}")));
+            return Err(Failure::new(format!(
+                "invalid environment variable: {option}"
+            )));
         }
         all.push(filled(option, here));
     }
@@ -60,7 +64,10 @@ fn lines(
         };
         if let Some(wrong) = wrong {
             let path = path.display();
-            return Err(Failure::new(format!("--env-file: {path}, line {}: {wrong}", at + 1)));
+            return Err(Failure::new(format!(
+                "--env-file: {path}, line {}: {wrong}",
+                at + 1
+            )));
         }
         // What is named only, and is nothing here, is nothing there.
         let variable = filled(line, here);
@@ -90,13 +97,21 @@ mod tests {
 
     #[test]
     fn variables_are_docker_s() {
-        check("", &["A=1", "B=", "HERE", "GONE"], Ok(&["A=1", "B=", "HERE=x y", "GONE"]));
+        check(
+            "",
+            &["A=1", "B=", "HERE", "GONE"],
+            Ok(&["A=1", "B=", "HERE=x y", "GONE"]),
+        );
         check(
             "\u{feff}# no\n\n  A= 'b' #c\nHERE\nGONE\nB=c=d\r\n",
             &["A=2"],
             Ok(&["A= 'b' #c", "HERE=x y", "B=c=d", "A=2"]),
         );
-        check("A B=1\n", &[], Err("--env-file: f, line 1: variable 'A B' contains whitespaces"));
+        check(
+            "A B=1\n",
+            &[],
+            Err("--env-file: f, line 1: variable 'A B' contains whitespaces"),
+        );
         check("\n=1\n", &[], Err("--env-file: f, line 2: has no name"));
         check("", &["=1"], Err("invalid environment variable: =1"));
         check("", &[""], Err("invalid environment variable: "));
