@@ -16,7 +16,7 @@ use crate::ingest::DATA;
 use crate::layout::{BLOBS, CONTAINERS, INGEST, LAYERS, LEASES, NEW, READY, UNPACK, now, undashed};
 use crate::lease::Kind;
 use crate::lock::{LOCK, Lock};
-use crate::root::{Store, fill_spare, names_in};
+use crate::root::{Store, fill_spare, names_in, sync_dir};
 use crate::walk::measure;
 
 /// A push that nobody has gone on with for so long (seconds) begins anew: registries forget sessions, too.
@@ -39,6 +39,14 @@ pub struct Collected {
     /// Bytes on disk, of these and of everything else that went to the trash.
     pub bytes: u64,
 }
+
+/// Where final names are.
+const CONTENT: [&str; 4] = [
+    "blobs/sha256",
+    "blobs/sha512",
+    "layers/sha256",
+    "layers/sha512",
+];
 
 /// What is in use, by the database.
 const LIVE_BLOBS: &str = "
@@ -87,7 +95,7 @@ impl Store {
         let place = self.layout().at(LEASES);
         let mut leases = Leases::default();
         for id in names_in(&place)? {
-            let lock = Lock::attempt(&place.join(&id))?;
+            let lock = Lock::attempt_existing(&place.join(&id))?;
             let id = id.display().to_string();
             match lock {
                 Some(lock) => leases.dead.push((id, lock)),
@@ -120,18 +128,27 @@ impl Store {
 
     /// Removes the files of the rows that are gone, and what a kill has left at final names.
     fn collect_content(&self, rows: Rows, collected: &mut Collected) -> Result<()> {
+        let mut moved = !(rows.blobs.is_empty() && rows.layers.is_empty());
         for digest in rows.blobs {
             self.throw_away(&self.layout().blob(&digest), collected)?;
             collected.blobs.push(digest);
         }
-        for digest in rows.layers {
+        for (digest, bytes) in rows.layers {
             // The row knows its size: no need to walk through it.
-            let moved = self.discard(&self.layout().layer(&digest.0))?;
-            collected.bytes += moved.map_or(0, |_| digest.1);
-            collected.layers.push(digest.0);
+            if self.discard(&self.layout().layer(&digest))?.is_some() {
+                collected.bytes += bytes;
+            }
+            collected.layers.push(digest);
         }
         for (path, _) in self.leftovers()? {
             self.throw_away(&path, collected)?;
+            moved = true;
+        }
+        if moved {
+            // Before the sweep deletes anything: what a power cut leaves at a final name is taken for whole.
+            for place in CONTENT {
+                sync_dir(&self.layout().at(place))?;
+            }
         }
         Ok(())
     }

@@ -34,7 +34,16 @@ impl Lock {
 
     /// Takes the lock if nobody has it; `None` as well where the directory is gone, or the file was moved away meanwhile.
     pub(crate) fn attempt(path: &Path) -> Result<Option<Self>> {
-        let Some(file) = open(path).absent().at(path)? else {
+        Self::attempt_on(path, open(path))
+    }
+
+    /// The same of a file that is there, and is not to be made.
+    pub(crate) fn attempt_existing(path: &Path) -> Result<Option<Self>> {
+        Self::attempt_on(path, File::options().read(true).write(true).open(path))
+    }
+
+    fn attempt_on(path: &Path, opened: std::io::Result<File>) -> Result<Option<Self>> {
+        let Some(file) = opened.absent().at(path)? else {
             return Ok(None);
         };
         let locked = sys::fs::try_lock(&file).at(path)?;

@@ -104,8 +104,8 @@ fn form(root: &Path) -> Result<Option<u64>> {
             found,
             known: FORM,
         }),
-        Ok(found) => Ok(Some(found)),
-        Err(_) => Err(Error::NotOurs(root.to_path_buf())),
+        Ok(found) if found > 0 => Ok(Some(found)),
+        _ => Err(Error::NotOurs(root.to_path_buf())),
     }
 }
 

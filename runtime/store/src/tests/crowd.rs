@@ -20,6 +20,7 @@ fn part() {
         "write" => write(&root, number()),
         "pull" => pull(&root, number()),
         "prune" => prune(&root, Path::new(&more)),
+        "once" => once(&root),
         "full" => super::full::full(&root),
         "tiny" => super::full::tiny(&root),
         other => panic!("no part {other}"),
@@ -42,6 +43,22 @@ fn churn(root: &Path, seed: usize) {
         let container = store.container().unwrap();
         fs::write(container.path().join("file"), b"x").unwrap();
     }
+}
+
+/// One of everything.
+fn once(root: &Path) {
+    let store = Store::open(root).unwrap();
+    Sample::new(0).pull(&store, &nothing).unwrap();
+    let container = store.container().unwrap();
+    fs::write(container.path().join("file"), b"x").unwrap();
+    container.remove().unwrap();
+    for known in store.images().unwrap() {
+        if known.id != Sample::new(1).id() {
+            store.remove_image(&known.id).unwrap();
+        }
+    }
+    store.collect(Collect { unfinished: true }).unwrap();
+    store.sweep().unwrap();
 }
 
 fn write(root: &Path, seed: usize) {
@@ -222,4 +239,73 @@ fn killed_at_any_moment_nothing_is_lost_and_the_next_one_works_at_once() {
             "{place}"
         );
     }
+}
+
+/// What changes something on the disk or waits for somebody, and the calls that stand around it.
+const CALLS: [&str; 14] = [
+    "rename",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "rmdir",
+    "flock",
+    "openat",
+    "pwrite64",
+    "write",
+    "fsync",
+    "fdatasync",
+    "syncfs",
+    "ftruncate",
+    "close",
+];
+
+#[test]
+fn killed_at_each_kind_of_call_nothing_is_lost() {
+    let strace = Command::new("strace")
+        .arg("-V")
+        .stdout(Stdio::null())
+        .status();
+    if strace.is_err() {
+        let skip = "skipped: needs strace to kill at a given call\n";
+        std::io::stderr().write_all(skip.as_bytes()).unwrap();
+        return;
+    }
+    let root = Root::new();
+    let kept = Sample::new(1);
+    let long = std::env::var("ORLOP_LONG").is_ok();
+    let mut points = 0;
+    for call in CALLS {
+        let mut when = 1;
+        // Every one of the first, then fewer and fewer (all, with ORLOP_LONG=1); until it comes to its end.
+        while killed_at(&root.0, call, when) {
+            points += 1;
+            when += if long { 1 } else { 1 + when / 2 };
+            let store = root.open();
+            assert_sound(&store);
+            for image in store.images().unwrap() {
+                let known = [0, 1].map(Sample::new);
+                let mut known = known.iter().filter(|sample| sample.id() == image.id);
+                known.next().expect("one of the two").assert_whole(&store);
+            }
+            kept.pull(&store, &nothing).unwrap();
+            store.sweep().unwrap();
+        }
+        kept.assert_whole(&root.open());
+    }
+    assert!(points > 60, "{points}");
+}
+
+/// Runs `once`, and kills it when one of its threads makes a call for the so-many-th time; tells whether it came to that.
+fn killed_at(root: &Path, call: &str, when: usize) -> bool {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
+    command.arg(format!("trace={call}")).arg("-e");
+    command.arg(format!("inject={call}:signal=KILL:when={when}"));
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "tests::crowd::part", "--test-threads=1"]);
+    command.env("STORE_PART", "once").env("STORE_ROOT", root);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!said.contains("FAILED"), "{call} {when}: {said}");
+    !output.status.success()
 }
