@@ -64,3 +64,6 @@ pub use save::Save;
 pub use search::{Search, SearchRow};
 pub use usage::{ImageUsage, Usage};
 pub use verify::Verified;
+
+#[cfg(test)]
+mod tests;
