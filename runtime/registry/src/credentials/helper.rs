@@ -50,6 +50,14 @@ impl Helper {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn at(path: &str, patience: Duration) -> Self {
+        Self {
+            program: path.to_string(),
+            patience,
+        }
+    }
+
     pub(crate) fn get(&self, key: &str) -> Result<Option<Login>> {
         let (fine, out) = self.run("get", key.as_bytes())?;
         if !fine {

@@ -49,7 +49,7 @@ fn check_blob(
                 .replace(&server.host, "HOST")
                 .replace(&what.digest.to_string(), "DIGEST"),
         };
-        assert_eq!(got.split(want).count(), 2, "{name} {span:?}: {got}");
+        assert!(got.contains(want), "{name} {span:?}: {got}");
         assert!(!got.contains('\n') && got.len() < 400, "{name}: {got}");
     }
 }
