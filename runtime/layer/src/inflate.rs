@@ -150,7 +150,12 @@ impl Read for Bounded<'_> {
             .taken
             .load(Ordering::Relaxed)
             .saturating_mul(self.ratio);
-        let what = || format!("inflated bytes, at {} for each compressed one,", self.ratio);
+        let what = || {
+            format!(
+                "inflated bytes (at most {} for a compressed one)",
+                self.ratio
+            )
+        };
         within(self.given, allowed.max(FREE), what)?;
         Ok(len)
     }

@@ -14,6 +14,8 @@ mod limits;
 mod name;
 mod pack;
 mod tar;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod unpack;
 mod verify;
