@@ -44,6 +44,7 @@ fn shown(login: Result<Option<Login>>) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_login_is_found_under_its_longest_name() {
     let a = r#"{"auths":{"h":{"auth":"YTph"},"h/team":{"auth":"dDp0"},"h/team/tool":{"auth":"eDp4"},"h:5000":{"auth":"cDpw"}}}"#;
     for (file, host, path, want) in [

@@ -119,6 +119,7 @@ fn without_files_a_name_says_where_it_is() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn our_own_file() {
     let file = r#"
 search = ["a.example", "docker.io"]
@@ -288,6 +289,7 @@ unknown = 1
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn files_of_podman() {
     let file = r#"
 unqualified-search-registries = ["a.example"]

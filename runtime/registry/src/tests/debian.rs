@@ -324,6 +324,7 @@ fn a_login_is_wanted_and_shown() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of steps against one server")]
 fn certificates_are_checked_against_our_own_authority() {
     let certified = |scratch: &Scratch| {
         let made = Command::new("openssl")

@@ -55,6 +55,7 @@ fn check_blob(
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_blob_comes_whole_or_not_at_all() {
     let fine = "the content";
     check_blob("as it should", |_, it, _| it, fine);
@@ -447,6 +448,7 @@ fn a_foreign_layer_is_fetched_only_where_that_is_allowed() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_manifest_is_what_was_asked_for() {
     let good = format!(
         r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#,

@@ -178,8 +178,10 @@ fn write(mut stream: &TcpStream, reply: &Reply, head: bool) -> Option<()> {
             thread::sleep(reply.pause);
         }
     }
-    while reply.endless {
-        stream.write_all(body).ok()?;
+    if reply.endless {
+        loop {
+            stream.write_all(body).ok()?;
+        }
     }
     (reply.cut.is_none() && length.is_some()).then_some(())
 }
