@@ -292,10 +292,7 @@ mod tests {
         for (bytes, message) in [
             (whole[..100].to_vec(), "ends in the middle of a header"),
             (whole[..513].to_vec(), "ends in the middle of a file"),
-            (
-                [&[b'?'; 512], &whole[512..]].concat(),
-                "a number in a header is none",
-            ),
+            ([&[b'?'; 512], &whole[512..]].concat(), "checksum is wrong"),
             (
                 {
                     let mut bytes = whole.clone();

@@ -119,7 +119,9 @@ fn removal_takes_names_first_and_leaves_nothing() {
     assert_eq!(lines[2..], deleted);
     engine.sweep().unwrap();
     let usage = engine.usage().unwrap();
-    assert_eq!((usage.images.len(), usage.layers, usage.trash), (0, 0, 0));
+    assert_eq!((usage.images.len(), usage.layers), (0, 0));
+    // An empty folder is left.
+    assert!(usage.trash <= 4096, "{usage:?}");
     assert!(usage.total < 2_000_000, "{usage:?}");
     assert_eq!(engine.check(false).unwrap().problems, []);
 }
