@@ -72,7 +72,7 @@ fn show(args: &ImageArgs, missing: &str, session: &Session) -> Result<(), Failur
             Err(error) => {
                 let mut problem = Problem::from(&error);
                 if error.kind() == Kind::NotFound {
-                    problem.message = problem.message.replace("No such image: ", missing);
+                    problem.message = format!("{missing}{name}");
                 }
                 problems.push(problem);
             }
