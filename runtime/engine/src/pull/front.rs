@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_reader_does_not_wait_for_a_writer_that_is_gone() {
-        let front = Front::new(10, &[4..10]);
+        let front = Front::new(10, &[4..8, 8..10]);
         let mut reader = behind(&front, &[7; 10]);
         drop(Writing(Arc::clone(&front)));
         let mut read = Vec::new();
