@@ -58,7 +58,8 @@ def entries_of_packages():
     seen, total, chosen = set(), 0, []
     for package in packages():
         listed = subprocess.run(["dpkg-query", "-L", package], capture_output=True, text=True).stdout.splitlines()
-        entries = [entry for entry in map(place, listed) if entry and entry[0] not in seen]
+        # A path may be listed by two names that are one now.
+        entries = [entry for entry in dict(filter(None, map(place, listed))).items() if entry[0] not in seen]
         size = sum(entry[1].lstat().st_size for entry in entries)
         if size > MOST:
             continue
@@ -86,8 +87,8 @@ def split(chosen):
     for size, entries in chosen:
         layers[min(int(sofar / each), LAYERS - 1)] += entries
         sofar += size
-    layers[0][:0] = [(link, Path("/") / link) for link in LINKS if (Path("/") / link).is_symlink()]
-    return layers
+    layers[0] += [(link, Path("/") / link) for link in LINKS if (Path("/") / link).is_symlink()]
+    return [list(dict(layer).items()) for layer in layers]
 
 
 def write_layer(path, entries):

@@ -32,7 +32,9 @@ class Peer:
         """Returns wall seconds and peak KiB of a command."""
         sample = stopwatch(self.tree, [self.line(*words)])
         if sample.failed:
-            raise SystemExit(f"bench: {self.name}: {self.line(*words)}: {sample.said or 'failed'}")
+            # stopwatch keeps quiet what its commands say.
+            again = subprocess.run(self.line(*words).split(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            raise SystemExit(f"bench: {self.name}: {self.line(*words)} failed; once more it ended with {again.returncode}: {again.stderr[-500:]}")
         return sample.wall / 1000, sample.peak
 
     def pull(self, image):
@@ -148,7 +150,7 @@ class Podman(Peer):
         super().__init__(tree, folder)
         place = self.folder
         conf = place / "containers.conf"
-        conf.write_text('[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n')
+        conf.write_text('[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[network]\n' + f'network_config_dir="{place}/networks"\n')
         os.environ["CONTAINERS_CONF"] = str(conf)
         self.prefix = ["podman", "--root", f"{place}/root", "--runroot", f"{place}/run", "--tmpdir", f"{place}/tmp", "--storage-driver", "overlay"]
 

@@ -78,7 +78,16 @@ fn a_saved_archive_has_both_forms() {
         Some(2)
     );
     let list = read("manifest.json");
-    assert_eq!(list[0]["RepoTags"][0], "saved/one:tag");
+    let names: Vec<&str> = list
+        .as_array()
+        .must("a list")
+        .iter()
+        .filter_map(|entry| entry["RepoTags"][0].as_str())
+        .collect();
+    assert!(
+        names.contains(&"saved/one:tag") && names.contains(&"saved/two:tag"),
+        "{list}"
+    );
     assert_eq!(list.as_array().map(Vec::len), Some(images.len()));
 }
 
@@ -87,11 +96,14 @@ fn others_read_what_is_saved() {
     let registry = Registry::new();
     let (lade, images, file) = saved(&registry);
     let path = file.display().to_string();
-    for form in ["oci-archive", "docker-archive"] {
+    let single = lade.env.dir.join("single.tar").display().to_string();
+    lade.ok(&["save", "-o", &single, "saved/one:tag"]);
+    // In a layout the name is the tag, as docker has it.
+    for (form, name) in [("oci-archive", "tag"), ("docker-archive", "saved/one:tag")] {
         let to = lade.env.dir.join(form);
         skopeo(
             &lade,
-            &format!("{form}:{path}:saved/one:tag"),
+            &format!("{form}:{single}:{name}"),
             &format!("dir:{}", to.display()),
         );
         let text = fs::read(to.join("manifest.json")).must("manifest.json");
@@ -325,11 +337,11 @@ fn an_image_made_here_is_saved_and_read_by_others() {
 }
 
 fn check_by_skopeo(lade: &Lade, file: &Path) {
-    for form in ["oci-archive", "docker-archive"] {
+    for (form, name) in [("oci-archive", "one"), ("docker-archive", "made:one")] {
         let to = lade.env.dir.join(format!("made-{form}"));
         skopeo(
             lade,
-            &format!("{form}:{}:made:one", file.display()),
+            &format!("{form}:{}:{name}", file.display()),
             &format!("dir:{}", to.display()),
         );
     }

@@ -53,14 +53,17 @@ fn a_login_opens_and_a_logout_closes() {
         let host = registry.host();
         lade.fails(
             &["pull", &name],
-            &["login|authentication|unauthorized", &host],
+            &["log in|login|authentication|unauthorized", &host],
         );
-        let wrong = login(&lade, &host, "wrong").run();
+        let wrong = login(&lade, &host, "hunter2").run();
         assert!(
-            wrong.rc == 1 && !wrong.stderr().contains("wrong"),
+            wrong.rc == 1 && !wrong.stderr().contains("hunter2"),
             "{wrong}"
         );
-        lade.fails(&["pull", &name], &["login|authentication|unauthorized"]);
+        lade.fails(
+            &["pull", &name],
+            &["log in|login|authentication|unauthorized"],
+        );
         login(&lade, &host, SECRET).run().ok();
         let kept = config(&lade);
         assert!(kept["auths"][&host].is_object(), "{kept}");
@@ -73,7 +76,7 @@ fn a_login_opens_and_a_logout_closes() {
         assert!(config(&lade)["auths"][&host].is_null());
         lade.fails(
             &["push", &copy],
-            &["login|authentication|unauthorized|denied"],
+            &["log in|login|authentication|unauthorized|denied"],
         );
         lade.whole();
     }
@@ -150,7 +153,7 @@ fn tokens_that_end_under_way_are_renewed() {
     let lade = Lade::new();
     let mut auth = Auth::bearer("ann", SECRET);
     if let Auth::Bearer { uses, field, .. } = &mut auth {
-        *uses = 2;
+        *uses = 5;
         *field = "access_token";
     }
     let registry = Registry::new().with(|manner| manner.auth = auth);
@@ -301,7 +304,10 @@ fn debians_registry_wants_a_password() {
     let target = registry.name("thing:one");
     lade.ok(&["pull", &name]);
     lade.ok(&["tag", &name, &target]);
-    lade.fails(&["push", &target], &["login|authentication|unauthorized"]);
+    lade.fails(
+        &["push", &target],
+        &["log in|login|authentication|unauthorized"],
+    );
     login(&lade, &registry.host(), "secret").run().ok();
     lade.ok(&["push", &target]);
     lade.ok(&["rmi", "-f", &image.id()]);

@@ -25,7 +25,10 @@ pub(crate) fn podman(lade: &Lade) -> Cmd {
     let place = lade.env.dir.join("podman");
     fs::create_dir_all(&place).must(place.display());
     let conf = place.join("containers.conf");
-    let text = "[containers]\ndefault_ulimits=[\"nofile=1024:1024\",\"nproc=4096:4096\"]\n[engine]\ncgroup_manager=\"cgroupfs\"\nevents_logger=\"file\"\n";
+    let networks = place.join("networks");
+    let text = format!(
+        "[containers]\ndefault_ulimits=[\"nofile=1024:1024\",\"nproc=4096:4096\"]\n[engine]\ncgroup_manager=\"cgroupfs\"\nevents_logger=\"file\"\n[network]\nnetwork_config_dir={networks:?}\n"
+    );
     fs::write(&conf, text).must(conf.display());
     let root = |name: &str| place.join(name);
     lade.other("unshare")

@@ -55,13 +55,13 @@ fn fetched(lade: &Lade, name: &str, case: &str) -> (String, Vec<u8>) {
 fn skopeo_pushes_and_we_pull_and_push_and_skopeo_pulls() {
     let lade = Lade::new();
     let registry = registry(&lade);
+    let source = Registry::new();
     for (case, image) in [("oci", varied()), ("docker", varied().docker())] {
-        let layout = lade.env.dir.join(format!("layout-{case}"));
-        write_layout(&layout, &[("tag", &image)]);
+        let from = source.serve(&format!("{case}:one"), &image);
         let name = registry.name(&format!("{case}:one"));
         skopeo(
             &lade,
-            &format!("oci:{}:tag", layout.display()),
+            &format!("docker://{from}"),
             &format!("docker://{name}"),
         );
         lade.ok(&["pull", &name]);

@@ -209,7 +209,7 @@ fn a_refused_push_says_who_refused_what() {
 fn what_is_not_here_cannot_be_pushed() {
     let (lade, to) = (Lade::new(), Registry::new());
     let name = to.name("nothing:here");
-    lade.fails(&["push", &name], &["nothing:here"]);
+    lade.fails(&["push", &name], &["/nothing"]);
     assert!(to.seen().is_empty());
 }
 

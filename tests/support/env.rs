@@ -49,7 +49,8 @@ impl Env {
     #[track_caller]
     pub fn new() -> Self {
         let tag = format!(
-            "ot{}x{}",
+            // Its end is marked: the tag of one test is not the beginning of another's.
+            "ot{}x{}e",
             std::process::id(),
             SERIAL.fetch_add(1, Ordering::Relaxed)
         );

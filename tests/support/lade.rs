@@ -222,8 +222,10 @@ fn counts(line: &str) -> bool {
         };
         first.len() == 12 && first.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
-    let beside = ["hint:", "warning:", "WARNING:"];
-    !beside.iter().any(|word| line.starts_with(word)) && !progress(line)
+    let beside = ["hint:", "warning:", "WARNING:", "Unable to find image"];
+    !beside.iter().any(|word| line.starts_with(word))
+        && !line.contains(": Pulling from ")
+        && !progress(line)
 }
 
 /// The bytes that a tree takes on disk; what has several names counts once.
