@@ -102,7 +102,12 @@ impl From<anyhow::Error> for Error {
             }
         }
         let (kind, hint) = found;
-        let text = chain(&error);
+        let mut text = chain(&error);
+        // A registry's message ends with what its hint says.
+        let end = hint.as_ref().map(|hint| format!("; {hint}"));
+        if let Some(message) = end.and_then(|end| text.strip_suffix(&end)) {
+            text.truncate(message.len());
+        }
         Self { kind, text, hint }
     }
 }

@@ -185,13 +185,9 @@ fn known(store: &Store, reference: &Reference) -> store::Result<Option<Digest>> 
     Ok(store.name(&reference.canonical())?.map(|name| name.image))
 }
 
-/// Docker's first line.
+/// Docker's first line, which leaves the host out.
 fn start_line(reference: &Reference) -> String {
-    let path = if reference.repository.host == "docker.io" {
-        reference.repository.path.clone()
-    } else {
-        reference.repository.to_string()
-    };
+    let path = &reference.repository.path;
     let digest = reference.digest.map(|digest| digest.to_string());
     let version = digest.or_else(|| reference.tag.clone());
     format!("{}: Pulling from {path}", version.unwrap_or_default())

@@ -23,7 +23,6 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     let options = Remove {
         force: args.force,
         no_prune: args.no_prune,
-        ..Remove::default()
     };
     let removed = session.engine()?.remove(&args.images, &options);
     print_lines(removed.lines)?;
