@@ -160,6 +160,8 @@ fn size(text: &str, value: Option<i64>) {
         return;
     }
     assert!(value > 0, "{text:?} is {value}");
+    // As Go has it, and so runc.
+    let text = text.strip_prefix('+').unwrap_or(text);
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
