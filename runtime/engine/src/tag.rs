@@ -1,6 +1,6 @@
 //! Tag: one more name for an image.
 
-use image::Reference;
+use image::{Algorithm, Reference};
 
 use crate::{Engine, Error, Result};
 
@@ -22,9 +22,14 @@ pub(crate) fn parse(text: &str) -> Result<Reference> {
         .parse()
         .map_err(|error: image::Malformed| Error::invalid(error.to_string()))?;
     if reference.digest.is_some() {
-        return Err(Error::invalid(
-            "refusing to create a tag with a digest reference",
-        ));
+        return Err(Error::invalid(format!(
+            "{text}: refusing to create a tag with a digest reference"
+        )));
+    }
+    if reference.repository.to_string() == Algorithm::Sha256.name() {
+        return Err(Error::invalid(format!(
+            "{text}: refusing to create an ambiguous tag using digest algorithm as name"
+        )));
     }
     Ok(reference.or_latest())
 }

@@ -11,7 +11,7 @@ use crate::auth::challenge::challenges;
 use crate::auth::scope::Scopes;
 use crate::auth::token::{Asker, Tokens, Way};
 use crate::credentials::{Credentials, Login};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, NO_TLS, Result};
 use crate::hosts::{Able, Endpoint, Hosts, address};
 use crate::http::{Answer, Call, Notice, Notices, Patience, Proxies, Tries, Wire, same_origin};
 
@@ -192,12 +192,7 @@ impl Client {
         let plain = match known.get(&key) {
             Some(plain) => *plain,
             None => {
-                let plain = if address::is_loopback(&endpoint.host) {
-                    self.speaks(endpoint, &plain_base).await
-                        || !self.speaks(endpoint, &endpoint.base).await
-                } else {
-                    !self.speaks(endpoint, &endpoint.base).await
-                };
+                let plain = self.is_plain(endpoint, &plain_base).await;
                 known.insert(key, plain);
                 plain
             }
@@ -208,15 +203,30 @@ impl Client {
         Ok(settled)
     }
 
-    /// Tells whether a server answers in this scheme. One that is silent does not speak another either.
-    async fn speaks(&self, endpoint: &Endpoint, base: &Url) -> bool {
+    async fn is_plain(&self, endpoint: &Endpoint, plain: &Url) -> bool {
+        if address::is_loopback(&endpoint.host) {
+            match self.speaks(endpoint, plain).await {
+                Some(speaks) => return speaks,
+                None => return self.speaks(endpoint, &endpoint.base).await != Some(true),
+            }
+        }
+        self.speaks(endpoint, &endpoint.base).await != Some(true)
+    }
+
+    /// Tells whether a server speaks this scheme; nothing where it cannot be asked. One that is silent does not speak another either.
+    async fn speaks(&self, endpoint: &Endpoint, base: &Url) -> Option<bool> {
         let mut call = Call::get(base.clone(), &endpoint.host, "version");
         call.tls = endpoint.tls.clone();
         call.connect = endpoint.connect;
         match self.wire().once(&call).await {
             // What a TLS server of Go answers to plain HTTP.
-            Ok(answer) => base.scheme() == "https" || answer.status() != StatusCode::BAD_REQUEST,
-            Err(error) => error.kind() == Kind::Silent,
+            Ok(answer) => {
+                Some(base.scheme() == "https" || answer.status() != StatusCode::BAD_REQUEST)
+            }
+            Err(error) if error.kind() == Kind::Silent => Some(true),
+            // A certificate that we do not trust is TLS all the same: plain HTTP would only hide why.
+            Err(error) if error.kind() == Kind::Tls => Some(!error.message().ends_with(NO_TLS)),
+            Err(error) => (error.kind() == Kind::Settings).then_some(true),
         }
     }
 

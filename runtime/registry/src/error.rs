@@ -219,11 +219,17 @@ fn said(body: &[u8]) -> Option<String> {
     }
 }
 
+/// How the message of an error ends where something else than TLS was answered.
+pub(crate) const NO_TLS: &str = "the server does not speak TLS";
+
 /// Makes an error of a request that got no answer. Addresses are left out: a redirect's may carry a signature.
 pub(crate) fn transport(host: &str, object: &str, error: &reqwest::Error) -> Error {
     let (kind, why) = cause(error);
     let made = Error::new(kind, format!("{host}: {object}: {why}"));
     match kind {
+        Kind::Tls if why == NO_TLS => made.advise(format!(
+            "if {host} is to be spoken to in plain HTTP, declare it insecure in registries.toml"
+        )),
         Kind::Tls => made.advise(format!(
             "name the certificate authority of {host} in registries.toml (ca), or declare the host insecure there"
         )),
@@ -262,6 +268,8 @@ fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     };
     Some(match tls {
         rustls::Error::InvalidCertificate(why) => format!("its certificate is not trusted: {why}"),
+        // Its first bytes are no record of TLS.
+        rustls::Error::InvalidMessage(_) => NO_TLS.to_string(),
         other => format!("no TLS connection: {}", lower(&other.to_string())),
     })
 }

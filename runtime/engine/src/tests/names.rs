@@ -49,6 +49,24 @@ fn images_are_found_by_name_and_by_the_beginning_of_an_id() {
 }
 
 #[test]
+fn a_digest_is_no_name_to_give() {
+    let here = Scratch::new();
+    let engine = engine(&here.0);
+    let id = import(&engine, &tar(&here.0, "a", &[10]), "app:1");
+    for (name, why) in [
+        (id.to_string(), "using digest algorithm as name"),
+        ("sha256:1".into(), "using digest algorithm as name"),
+        (format!("b@{id}"), "a digest reference"),
+        (id.hex(), "cannot be its name"),
+    ] {
+        let error = engine.tag("app:1", &name).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&name) && text.contains(why), "{text}");
+    }
+}
+
+#[test]
 fn a_list_is_filtered() {
     let here = Scratch::new();
     let engine = engine(&here.0);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::hosts::{Able, HUB, Hosts, Mirror, Rule, Server, Tls, declared};
+use crate::hosts::{Able, HUB, Hosts, Mirror, Rule, Server, Tls, check_mirror, declared};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -32,6 +32,9 @@ pub(crate) fn load(path: &Path, hosts: &mut Hosts) -> Result<()> {
     }
     let mirrors = document.registry_mirrors.unwrap_or_default();
     let mirrors: Vec<Mirror> = mirrors.into_iter().map(mirror).collect();
+    for mirror in &mirrors {
+        check_mirror(&format!("{}: registry-mirrors", path.display()), mirror)?;
+    }
     if !mirrors.is_empty() {
         hosts.rules.push(Rule {
             prefix: HUB.to_string(),

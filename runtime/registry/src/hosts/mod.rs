@@ -418,6 +418,18 @@ fn base(text: &str, override_path: bool) -> Result<Option<Url>> {
     Ok(Some(url))
 }
 
+/// Sees at once to what would else be said when the first image is pulled through it; `at` is where it stands.
+fn check_mirror(at: &str, mirror: &Mirror) -> Result<()> {
+    let Err(error) = base(&mirror.url, mirror.override_path) else {
+        return Ok(());
+    };
+    let made = Error::new(Kind::Settings, format!("{at}: {}", error.message()));
+    Err(match error.hint() {
+        Some(hint) => made.advise(hint),
+        None => made,
+    })
+}
+
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {

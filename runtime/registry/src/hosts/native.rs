@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::hosts::{Able, Hosts, Mirror, Rule, Server, Tls, address::Declared};
+use crate::hosts::{Able, Hosts, Mirror, Rule, Server, Tls, address::Declared, check_mirror};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,10 +95,8 @@ pub(crate) fn load(path: &Path, hosts: &mut Hosts) -> Result<()> {
     hosts.search.extend(document.search);
     hosts.aliases.extend(document.aliases);
     for (prefix, value) in document.registry {
-        let fault = |why: &str| {
-            let at = format!("{}: registry.{prefix:?}", path.display());
-            Error::new(Kind::Settings, format!("{at}: {why}"))
-        };
+        let at = format!("{}: registry.{prefix:?}", path.display());
+        let fault = |why: &str| Error::new(Kind::Settings, format!("{at}: {why}"));
         let registry: Registry = value
             .try_into()
             .map_err(|error: toml::de::Error| fault(error.message()))?;
@@ -106,16 +104,17 @@ pub(crate) fn load(path: &Path, hosts: &mut Hosts) -> Result<()> {
         if Declared::parse(host).is_none() {
             return Err(fault("is neither a host nor a part of one"));
         }
+        let mirrors = registry.mirror.into_iter();
+        let mirrors: Vec<Mirror> = mirrors.map(|other| mirror(base, other)).collect();
+        for mirror in &mirrors {
+            check_mirror(&at, mirror)?;
+        }
         hosts.rules.push(Rule {
             location: registry.location,
             blocked: registry.blocked,
             insecure: registry.insecure,
             server: server(base, registry.ca, registry.client, registry.headers),
-            mirrors: registry
-                .mirror
-                .into_iter()
-                .map(|other| mirror(base, other))
-                .collect(),
+            mirrors,
             prefix,
         });
     }

@@ -221,15 +221,15 @@ fn a_mistake_in_our_own_file_is_named() {
     for (url, want) in [
         (
             "https://u:p@m.example",
-            "mirror m.example: its address holds a login; log in to that host in its place",
+            "DIR/registries.toml: registry.\"docker.io\": mirror m.example: its address holds a login; log in to that host in its place",
         ),
         (
             "ftp://m.example",
-            "mirror \"ftp://m.example\": is not an http or https address",
+            "DIR/registries.toml: registry.\"docker.io\": mirror \"ftp://m.example\": is not an http or https address",
         ),
         (
             "https://m.example/?x",
-            "mirror \"https://m.example/?x\": has a query or a fragment",
+            "DIR/registries.toml: registry.\"docker.io\": mirror \"https://m.example/?x\": has a query or a fragment",
         ),
     ] {
         let text = format!("[[registry.\"docker.io\".mirror]]\nurl = \"{url}\"");

@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -43,7 +47,15 @@ pub(crate) fn config(tls: &Tls, roots: &OnceLock<Roots>) -> Result<ClientConfig>
             .with_custom_certificate_verifier(verifier)
     } else {
         let system = roots.get_or_init(Roots::of_the_system);
-        versions.with_root_certificates(with_own(system, &tls.authorities)?)
+        let own = own(&tls.authorities)?;
+        if own.is_empty() {
+            versions.with_root_certificates(system.0.clone())
+        } else {
+            let verifier = Arc::new(Own::new(system, own, provider)?);
+            versions
+                .dangerous()
+                .with_custom_certificate_verifier(verifier)
+        }
     };
     let Some((cert, key)) = tls.client.first() else {
         return Ok(trusting.with_no_client_auth());
@@ -60,19 +72,13 @@ pub(crate) fn config(tls: &Tls, roots: &OnceLock<Roots>) -> Result<ClientConfig>
         .map_err(|error| fault(cert, &error))
 }
 
-fn with_own(system: &Roots, authorities: &[PathBuf]) -> Result<Arc<RootCertStore>> {
-    if authorities.is_empty() {
-        return Ok(system.0.clone());
-    }
-    let mut store = RootCertStore::clone(&system.0);
+fn own(authorities: &[PathBuf]) -> Result<Vec<(PathBuf, CertificateDer<'static>)>> {
+    let mut own = Vec::new();
     for path in authorities {
-        for certificate in certificates(path)? {
-            store.add(certificate).map_err(|error| {
-                Error::new(Kind::Settings, format!("{}: {error}", path.display()))
-            })?;
-        }
+        let all = certificates(path)?.into_iter();
+        own.extend(all.map(|certificate| (path.clone(), certificate)));
     }
-    Ok(Arc::new(store))
+    Ok(own)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -90,6 +96,83 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 fn pem(path: &Path) -> Result<Vec<u8>> {
     files::read(path)?
         .ok_or_else(|| Error::new(Kind::Settings, format!("{}: no such file", path.display())))
+}
+
+/// Trusts the system's authorities and our own, and of our own also what is no authority but the server itself: a certificate that has signed
+/// itself, as people make them for a registry, is both.
+#[derive(Debug)]
+struct Own {
+    usual: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl Own {
+    fn new(
+        system: &Roots,
+        own: Vec<(PathBuf, CertificateDer<'static>)>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self> {
+        let mut store = RootCertStore::clone(&system.0);
+        for (path, certificate) in &own {
+            store.add(certificate.clone()).map_err(|error| {
+                Error::new(Kind::Settings, format!("{}: {error}", path.display()))
+            })?;
+        }
+        let making = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider);
+        let usual = making
+            .build()
+            .map_err(|error| Error::new(Kind::Tls, error.to_string()))?;
+        let own = own.into_iter().map(|(_, certificate)| certificate);
+        let own = own.collect();
+        Ok(Self { usual, own })
+    }
+}
+
+impl ServerCertVerifier for Own {
+    fn verify_server_cert(
+        &self,
+        server: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        let usual = self
+            .usual
+            .verify_server_cert(server, between, name, ocsp, now);
+        match usual {
+            // Seen after the dates, and before the name.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(why)))
+                if why.to_string() == "CaUsedAsEndEntity" && self.own.contains(server) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(server)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            usual => usual,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
 }
 
 /// Trusts anybody, which is what "insecure" says; the digest of what comes is checked as ever. Whoever shows a certificate must still have
