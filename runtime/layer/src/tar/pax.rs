@@ -7,6 +7,9 @@ use super::header::{decimal, id};
 use super::sparse::{Format, Piece};
 use crate::error::quote;
 
+/// As many extended attributes are kept to be refused: more than any limit allows.
+const MOST_XATTRS: usize = 2000;
+
 /// What an extended header says of the next entry; names and values are places in its bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
@@ -90,8 +93,11 @@ impl Fields {
         if name.is_empty() || name.contains(&0) {
             return Err(format!("attribute name {} is none", quote(&name)));
         }
+        let full = self.xattrs.len() > MOST_XATTRS;
         match self.xattrs.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
+            // One more than an entry may have is refused like a thousand more, and each costs a look at all the others.
+            None if full => {}
             None => self.xattrs.push((name, value)),
         }
         Ok(())

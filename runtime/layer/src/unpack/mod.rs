@@ -17,17 +17,22 @@ mod dirs;
 mod node;
 mod remove;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use sys::fs::{self, Mode};
 
+use crate::limits::within;
 use crate::name::{self, Place};
 use crate::tar::{Archive, Entry, Kind, Time};
 use crate::{Error, Options, error::quote, tree};
 use attributes::Maker;
 use dirs::{Dirs, Missing};
+
+/// What is kept of directories until the end, in memory: more than a million of them, and no archive of a few megabytes may take more.
+const HELD: u64 = 256 << 20;
 
 /// What came of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,16 +80,18 @@ struct Tree<'a> {
     sources: Dirs<'a>,
     maker: Maker,
     devices: bool,
-    late: Vec<Late>,
+    /// By path.
+    late: BTreeMap<Vec<u8>, Late>,
+    /// Bytes in it.
+    held: u64,
     warnings: Warnings,
     path: Vec<u8>,
     source: Vec<u8>,
 }
 
 /// What a directory gets when nothing is made in it any more.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Late {
-    path: Vec<u8>,
     time: Time,
     /// Permissions that would keep us out, and have not been given yet.
     mode: Option<u32>,
@@ -111,13 +118,14 @@ impl<'a> Tree<'a> {
             sources: Dirs::new(root, maker, options.limits.depth),
             maker,
             devices: options.devices,
-            late: Vec::new(),
+            late: BTreeMap::new(),
+            held: 0,
             warnings: Warnings::default(),
             path: Vec::new(),
             source: Vec::new(),
         };
         tree.dirs.set_root(true);
-        tree.late.push(Late::implied(Vec::new()));
+        tree.keep(Vec::new(), Late::default())?;
         Ok(tree)
     }
 
@@ -155,18 +163,38 @@ impl<'a> Tree<'a> {
     /// Goes to the directory that an entry lies in.
     fn enter(&mut self, dir: &[u8], entry: &Entry) -> Result<(), Error> {
         self.dirs.enter(dir, Missing::Make, &entry.name)?;
-        self.late
-            .extend(self.dirs.made.drain(..).map(Late::implied));
+        for path in std::mem::take(&mut self.dirs.made) {
+            // What no entry has named gets a time that is the same each time.
+            self.keep(path, Late::default())?;
+        }
+        Ok(())
+    }
+
+    /// Keeps for the end what a directory gets then; of two entries for one directory the later counts.
+    fn keep(&mut self, path: Vec<u8>, mut late: Late) -> Result<(), Error> {
+        let before = self.late.remove(&path);
+        if before.is_none() {
+            self.held += path.len() as u64;
+        }
+        self.held += late.acl.as_ref().map_or(0, Vec::len) as u64;
+        within(self.held, HELD, || {
+            format!(
+                "entry {}: bytes of the names of all directories",
+                quote(&path)
+            )
+        })?;
+        late.acl = late.acl.or(before.and_then(|before| before.acl));
+        self.late.insert(path, late);
         Ok(())
     }
 
     /// Gives directories what they could not have while they were filled.
     fn finish(&mut self) -> Result<(), Error> {
         let late = std::mem::take(&mut self.late);
-        for dir in &late {
-            let (above, base) = name::split(&dir.path);
-            let wrong = |what| move |errno| Error::kernel(&dir.path, what, errno);
-            self.dirs.enter(above, Missing::Refuse, &dir.path)?;
+        for (path, dir) in &late {
+            let (above, base) = name::split(path);
+            let wrong = |what| move |errno| Error::kernel(path, what, errno);
+            self.dirs.enter(above, Missing::Refuse, path)?;
             let here = self.dirs.here().fd;
             if let Some(acl) = &dir.acl {
                 let fd = if base.is_empty() {
@@ -176,13 +204,8 @@ impl<'a> Tree<'a> {
                 };
                 let fd = fd.transpose().map_err(wrong("open"))?;
                 let fd = fd.as_ref().map_or(self.root, AsFd::as_fd);
-                self.maker.set_xattr(
-                    fd,
-                    attributes::DEFAULT_ACL,
-                    acl,
-                    &dir.path,
-                    &mut self.warnings,
-                )?;
+                self.maker
+                    .set_xattr(fd, attributes::DEFAULT_ACL, acl, path, &mut self.warnings)?;
             }
             let done = match base {
                 b"" => attributes::set_time(self.root, dir.time),
@@ -191,27 +214,15 @@ impl<'a> Tree<'a> {
             done.map_err(wrong("set its time"))?;
         }
         // From below: a directory that keeps us out comes after what is in it.
-        for dir in late.iter().rev() {
+        for (path, dir) in late.iter().rev() {
             if let Some(mode) = dir.mode {
-                let (above, base) = name::split(&dir.path);
-                self.dirs.enter(above, Missing::Refuse, &dir.path)?;
+                let (above, base) = name::split(path);
+                self.dirs.enter(above, Missing::Refuse, path)?;
                 attributes::set_mode_at(self.dirs.here().fd, base, mode)
-                    .map_err(|errno| Error::kernel(&dir.path, "set its mode", errno))?;
+                    .map_err(|errno| Error::kernel(path, "set its mode", errno))?;
             }
         }
         Ok(())
-    }
-}
-
-impl Late {
-    /// A directory that no entry has named gets a time that is the same each time.
-    fn implied(path: Vec<u8>) -> Self {
-        Self {
-            path,
-            time: Time::default(),
-            mode: None,
-            acl: None,
-        }
     }
 }
 

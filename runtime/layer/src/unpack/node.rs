@@ -92,8 +92,7 @@ impl Tree<'_> {
         // Most often what comes next lies in it.
         let plain = self.maker.is_plain(entry.gid, entry.mode);
         self.dirs.push(base, fd, plain, &entry.name)?;
-        self.later(entry, shut.then_some(entry.mode));
-        Ok(())
+        self.later(entry, shut.then_some(entry.mode))
     }
 
     /// Gives the root what its entry says.
@@ -107,19 +106,18 @@ impl Tree<'_> {
             .set_xattrs(self.root, entry, &mut self.warnings)?;
         self.dirs
             .set_root(self.maker.is_plain(entry.gid, entry.mode));
-        self.later(entry, None);
-        Ok(())
+        self.later(entry, None)
     }
 
     /// Keeps for the end what the directory that was entered last gets then.
-    fn later(&mut self, entry: &Entry, mode: Option<u32>) {
+    fn later(&mut self, entry: &Entry, mode: Option<u32>) -> Result<(), Error> {
         let acl = entry.xattrs.iter().find(|(name, _)| name == DEFAULT_ACL);
-        self.late.push(Late {
-            path: self.dirs.path().to_vec(),
+        let late = Late {
             time: entry.mtime,
             mode,
             acl: acl.map(|(_, value)| value.clone()),
-        });
+        };
+        self.keep(self.dirs.path().to_vec(), late)
     }
 
     /// Makes another name of a file of this layer; what the entry says of owner, mode and time the file has already.
@@ -274,7 +272,14 @@ impl Tree<'_> {
             .map_err(|errno| Error::kernel(&entry.name, "replace what was there", errno))?;
         let mut path = self.dirs.path().to_vec();
         tree::join(&mut path, base);
-        self.late.retain(|late| !name::is_below(&late.path, &path));
+        self.late.remove(&path);
+        path.push(b'/');
+        let below = self.late.range(path.clone()..).map(|(below, _)| below);
+        let below: Vec<_> = below
+            .take_while(|below| below.starts_with(&path))
+            .cloned()
+            .collect();
+        below.iter().for_each(|below| drop(self.late.remove(below)));
         // It may have been a directory on the way to the last link's source.
         self.sources.forget();
         Ok(())
