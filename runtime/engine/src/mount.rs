@@ -1,6 +1,7 @@
 //! Mount: an image's files, to look at, in a directory. Read-only.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -42,7 +43,7 @@ impl Engine {
             ));
         }
         if at.is_none() {
-            fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+            make_own(&path)?;
         }
         let layers = self.layer_paths(&found.id)?;
         let plan = snapshot::Plan {
@@ -118,12 +119,19 @@ impl Engine {
 
     fn note(&self, path: &Path, id: &Digest) -> anyhow::Result<PathBuf> {
         let dir = self.notes();
-        fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        make_own(&dir)?;
         let note = dir.join(note_name(path));
         let text = json!({ "id": id.to_string(), "path": path.to_string_lossy() }).to_string();
         fs::write(&note, text).with_context(|| format!("write {}", note.display()))?;
         Ok(note)
     }
+}
+
+/// Makes a directory, and those above it, for nobody else: an image may hold programs that make whoever runs them root.
+fn make_own(path: &Path) -> anyhow::Result<()> {
+    let mut making = fs::DirBuilder::new();
+    let made = making.recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("make {}", path.display()))
 }
 
 fn note_name(path: &Path) -> String {

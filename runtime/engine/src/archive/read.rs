@@ -11,6 +11,9 @@ const BLOCK: usize = 512;
 /// Of an extended header or a long name.
 const EXTENDED: u64 = 1 << 20;
 
+/// The largest size that a file can have.
+const MOST: u64 = i64::MAX.cast_unsigned();
+
 /// One entry; its contents are read from the archive next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -66,10 +69,15 @@ impl<R: Read> Archive<R> {
             let Some(header) = self.header()? else {
                 return Ok(None);
             };
-            let size = extended
-                .size
-                .take()
-                .map_or_else(|| number(&header[124..136]), Ok)?;
+            let stated = number(&header[124..136])?;
+            // An extended header's size is that of the entry itself, and not of another header before it.
+            let size = match header[156] {
+                b'x' | b'g' | b'L' | b'K' => stated,
+                _ => extended.size.unwrap_or(stated),
+            };
+            if size > MOST {
+                return Err(bad("an entry is larger than any file").into());
+            }
             self.left = size;
             self.padding = size.next_multiple_of(BLOCK as u64) - size;
             match header[156] {

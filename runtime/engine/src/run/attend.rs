@@ -1,8 +1,9 @@
 //! Starting the runtime and passing signals on to it until it ends.
 
-use std::fs;
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -42,7 +43,9 @@ impl Drop for Held {
 /// It is told to end when this thread does. What it does not pass on to its container, or the container does not hear, is swept later.
 pub(super) fn start(ground: Ground<'_>, run: &Run, bundle: &Bundle, id: &str) -> Result<Handle> {
     let said = || format!("make {}", ground.state.display());
-    fs::create_dir_all(ground.state).with_context(said)?;
+    let mut making = DirBuilder::new();
+    making.recursive(true).mode(0o700);
+    making.create(ground.state).with_context(said)?;
     let mut command = Command::new(ground.runtime);
     command.arg("--root").arg(ground.state);
     command.arg("--log").arg(&bundle.log);

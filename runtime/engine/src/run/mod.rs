@@ -57,7 +57,7 @@ impl Engine {
     ///
     /// An error is of the engine; what the runtime refuses it has said on standard error, and is in [`Ended`].
     pub fn run(&self, image: &Digest, run: &Run) -> Result<Ended> {
-        let state = self.settings().run_root.join("runtime");
+        let state = self.runtime_state();
         let ground = Ground {
             store: self.store(),
             runtime: &self.settings().runtime,
@@ -81,6 +81,16 @@ impl Engine {
         let warnings = warnings.take().map(|error| format!("{error:#}"));
         ended.warnings.extend(warnings);
         Ok(ended)
+    }
+}
+
+impl Engine {
+    /// Where the runtime keeps what it knows of this data root's containers. Another data root may have the same run root, and what is
+    /// swept for one must not be the other's.
+    fn runtime_state(&self) -> PathBuf {
+        let root = Digest::of(self.store().root().as_os_str().as_encoded_bytes());
+        let runtime = self.settings().run_root.join("runtime");
+        runtime.join(root.short())
     }
 }
 

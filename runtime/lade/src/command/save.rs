@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use engine::{Engine, Save};
@@ -98,6 +99,8 @@ impl Aside {
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
+            // As docker's: an image may hold secrets.
+            .mode(0o600)
             .open(&path)?;
         Ok(Self { path, file })
     }
