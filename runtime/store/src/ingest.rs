@@ -69,6 +69,8 @@ impl Store {
         let lock = Lock::directory(&dir)?;
         // Whoever had the lock before may have finished it.
         if let Some(found) = self.found(lease, digest)? {
+            // Part of what is whole elsewhere by now: nobody would go on with it.
+            fs::remove_file(dir.join(DATA)).ok();
             clear(&dir);
             return Ok(found);
         }
