@@ -353,7 +353,7 @@ impl BlobStream {
 }
 
 /// Reads `bytes 0-99/200`, into a span and the whole length where that is said.
-fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
+pub fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     let (span, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = span.trim().split_once('-')?;
     let first = first.parse().ok()?;

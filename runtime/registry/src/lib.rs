@@ -11,6 +11,7 @@ mod client;
 mod credentials;
 mod error;
 mod files;
+pub mod headers;
 mod hosts;
 mod http;
 mod lists;
@@ -23,7 +24,6 @@ mod source;
 mod upload;
 mod verify;
 
-pub use auth::{Challenge, challenges};
 pub use blob::BlobStream;
 pub use client::{Client, Settings, Which};
 pub use credentials::{Credentials, Login};

@@ -191,7 +191,8 @@ pub(crate) fn next_page(server: &Endpoint, answer: &Answer, object: &str) -> Res
     Ok((url != *answer.url()).then_some(url))
 }
 
-fn next_link(header: &str) -> Option<&str> {
+/// Returns where a `Link` header says that the next page is.
+pub fn next_link(header: &str) -> Option<&str> {
     header.split(',').find_map(|link| {
         let (target, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
         let next = rest

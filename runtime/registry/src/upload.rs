@@ -522,7 +522,7 @@ impl Fault {
 }
 
 /// Reads `0-99`, or `bytes=0-99`, into how many bytes have arrived.
-fn received(text: &str) -> Option<u64> {
+pub fn received(text: &str) -> Option<u64> {
     let text = text.trim();
     let text = text.strip_prefix("bytes=").unwrap_or(text);
     let (first, last) = text.split_once('-')?;

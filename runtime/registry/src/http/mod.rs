@@ -24,6 +24,7 @@ use crate::error::{Error, Kind, Result, clean, transport};
 use crate::hosts::Tls;
 pub(crate) use answer::Answer;
 pub(crate) use retry::Tries;
+pub use retry::retry_after;
 
 /// As many as browsers had when the number was found to be enough.
 const MOST_REDIRECTS: u32 = 10;
