@@ -1,5 +1,6 @@
 //! The client against servers on loopback: one of our own that misbehaves as told, and Debian's docker-registry.
 
+mod answers;
 mod auth;
 mod debian;
 mod faults;

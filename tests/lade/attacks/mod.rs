@@ -1,0 +1,212 @@
+//! Layers that want to reach out of their directory, or to fill the disk: each as bytes, through pull, load and import.
+//!
+//! Whatever a layer holds, nothing outside of the data root changes: a file and a directory beside it stand for everything there is.
+
+mod rows;
+
+use orlop_tests::registry::image::{docker_archive, gzip, oci_archive};
+use orlop_tests::registry::{Image, Layer, Registry, Tar};
+use orlop_tests::{Lade, Must};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// What has to come of a layer.
+#[derive(Clone, Copy)]
+enum End {
+    Refused,
+    /// It is taken, and this holds for its unpacked files.
+    Taken(fn(&Path)),
+    /// Either: what counts is that nothing happens outside.
+    Any,
+}
+
+use End::{Any, Refused, Taken};
+use rows::{bomb, links, marks, names, numbers};
+
+type Attack = (&'static str, End, fn(&str) -> Vec<u8>);
+
+/// A file outside, which nobody may touch, in a directory into which nobody may write.
+struct Outside {
+    dir: PathBuf,
+}
+
+impl Outside {
+    fn new(lade: &Lade) -> Self {
+        let dir = lade.env.dir.join("outside");
+        fs::create_dir(&dir).must(dir.display());
+        fs::write(dir.join("victim"), "untouched").must("the victim");
+        fs::set_permissions(dir.join("victim"), fs::Permissions::from_mode(0o640)).must("its mode");
+        Self { dir }
+    }
+
+    fn untouched(&self, case: &str) {
+        let names: Vec<_> = fs::read_dir(&self.dir)
+            .must("outside")
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        assert_eq!(names, ["victim"], "{case}");
+        let victim = self.dir.join("victim");
+        let metadata = fs::symlink_metadata(&victim).must("the victim");
+        assert_eq!(
+            (metadata.mode() & 0o7777, metadata.nlink(), metadata.uid()),
+            (0o640, 1, 0),
+            "{case}"
+        );
+        assert_eq!(fs::read(&victim).must("the victim"), b"untouched", "{case}");
+        let parent = fs::symlink_metadata(&self.dir).must("outside");
+        assert_eq!(parent.mode() & 0o7777, 0o755, "{case}");
+        for place in ["/pwned", "/tmp/pwned", "/etc/pwned"] {
+            assert!(!Path::new(place).exists(), "{case}: {place}");
+        }
+    }
+}
+
+/// The ways in which a layer comes here.
+const WAYS: [&str; 4] = ["pull", "load oci", "load docker", "import"];
+
+fn attempt(way: &str, case: &Attack) {
+    let (name, end, bytes) = case;
+    let lade = Lade::new();
+    let outside = Outside::new(&lade);
+    let tar = bytes(&outside.dir.display().to_string());
+    let layer = if tar.is_empty() {
+        bomb()
+    } else {
+        Layer::of(tar.clone(), gzip(&tar), "+gzip")
+    };
+    let image = Image::new(vec![layer.clone()]);
+    let registry = Registry::new();
+    let cmd = match way {
+        "pull" => lade.cmd(&["pull", &registry.serve("bad:one", &image)]),
+        "load oci" => lade
+            .cmd(&["load"])
+            .stdin(oci_archive(&[("bad:one", &image)])),
+        "load docker" if tar.is_empty() => return,
+        "load docker" => lade
+            .cmd(&["load"])
+            .stdin(docker_archive(&[("bad:one", &image)])),
+        _ => lade
+            .cmd(&["import", "-", "bad:one"])
+            .stdin(if tar.is_empty() {
+                layer.blob.clone()
+            } else {
+                tar
+            }),
+    };
+    let done = cmd.run();
+    let case = format!("{name} by {way}\n{done}");
+    match end {
+        Refused => {
+            let complaint = orlop_tests::complaint(&done, &[1], &[]);
+            assert_eq!(complaint, None, "{case}");
+        }
+        Taken(check) => {
+            assert_eq!(done.rc, 0, "{case}");
+            let ids = lade.ids();
+            let diff_id = lade.inspect(&ids[0], "{{index .RootFS.Layers 0}}");
+            check(&lade.layer(&diff_id));
+        }
+        Any if done.rc == 0 => (),
+        Any => assert_eq!(orlop_tests::complaint(&done, &[1], &[]), None, "{case}"),
+    }
+    if done.rc != 0 {
+        assert!(lade.ids().is_empty(), "{case}");
+        // Half-made files wait for the next attempt at most: nothing of a refused layer is named.
+        lade.ok(&["image", "prune", "-f"]);
+    }
+    outside.untouched(&case);
+    lade.ok(&["system", "check"]);
+    // Deep trees take the sweep some seconds.
+    lade.swept();
+    outside.untouched(&case);
+}
+
+fn table(cases: &[Attack]) {
+    let mut failures = Vec::new();
+    for case in cases {
+        for way in WAYS {
+            let tried = std::panic::catch_unwind(|| attempt(way, case));
+            if tried.is_err() {
+                failures.push(format!("{} by {way}", case.0));
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "see the panics above:\n  {}",
+        failures.join("\n  ")
+    );
+}
+
+#[test]
+fn names_that_lead_out() {
+    table(&names());
+}
+
+#[test]
+fn links_that_lead_out() {
+    table(&links());
+}
+
+#[test]
+fn marks_devices_and_attributes() {
+    table(&marks());
+}
+
+#[test]
+fn numbers_that_lie() {
+    table(&numbers());
+}
+
+/// A layer alone cannot follow a link of another layer: they meet in the mount only.
+#[test]
+fn a_link_of_an_earlier_layer_is_not_followed() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let outside = Outside::new(&lade);
+    let below = Layer::gzip(Tar::new().symlink("link", &outside.dir.display().to_string()));
+    let above = Layer::gzip(Tar::new().file("link/pwned", 0o644, "x").file(
+        "link/.wh.victim",
+        0o644,
+        "",
+    ));
+    let name = registry.serve("bad:one", &Image::new(vec![Layer::busybox(), below, above]));
+    lade.ok(&["pull", &name]);
+    outside.untouched("pulled");
+    lade.cmd(&["run", "--rm", "--network", "none", &name, "ls", "/link"])
+        .run();
+    outside.untouched("run");
+    lade.whole();
+}
+
+#[test]
+fn names_in_archives_are_no_paths() {
+    let image = Image::noise(1, 1, 100);
+    let evil = |config: &str, layer: &str| {
+        let list =
+            serde_json::json!([{"Config": config, "RepoTags": ["bad:one"], "Layers": [layer]}]);
+        Tar::new()
+            .file("manifest.json", 0o644, list.to_string())
+            .file("c.json", 0o644, &image.config)
+            .file("l.tar", 0o644, &image.layers[0].tar)
+            .symlink("link", "/etc/passwd")
+            .done()
+    };
+    let table = [
+        evil("../../../../etc/passwd", "l.tar"),
+        evil("/etc/passwd", "l.tar"),
+        evil("c.json", "/etc/passwd"),
+        evil("c.json", "link"),
+        evil("link", "l.tar"),
+        evil("c.json", "nothing"),
+    ];
+    for bytes in table {
+        let lade = Lade::new();
+        let done = lade.cmd(&["load"]).stdin(bytes).run();
+        assert_eq!(orlop_tests::complaint(&done, &[1], &[]), None, "{done}");
+        assert!(!done.stderr().contains("root:x:0"), "{done}");
+        assert!(lade.ids().is_empty());
+        lade.whole();
+    }
+}
