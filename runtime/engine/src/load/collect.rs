@@ -15,6 +15,8 @@ use crate::{Error, Kind};
 
 /// Documents in memory, all together.
 const TEXTS: u64 = 64 << 20;
+/// Names in an archive: hundreds of images have a few thousand blobs.
+const NAMES: usize = 100_000;
 const CHUNK: usize = 1 << 20;
 /// Folders in folders: no form of archive has more.
 const DEPTH: usize = 4;
@@ -26,6 +28,8 @@ pub(crate) struct Collected {
     blobs: BTreeMap<String, Blob>,
     /// Other names of files.
     links: BTreeMap<String, String>,
+    names: usize,
+    /// Of documents and names.
     size: u64,
 }
 
@@ -104,6 +108,17 @@ impl Collected {
         self.links.insert(path.to_string(), parts.join("/"));
     }
 
+    /// Counts a name that is kept in memory, and refuses more than there can be honestly.
+    fn name(&mut self, path: &str) -> Result<()> {
+        self.names += 1;
+        self.size += path.len() as u64;
+        if self.names > NAMES || self.size > TEXTS {
+            let text = format!("it has more names than any archive of images: {NAMES} at most");
+            bail!(Error::new(Kind::Damaged, text));
+        }
+        Ok(())
+    }
+
     fn file(
         &mut self,
         store: &Store,
@@ -162,6 +177,10 @@ pub(crate) fn archive(
     let mut collected = Collected::default();
     let mut archive = Archive::new(tar);
     while let Some(entry) = archive.next()? {
+        collected.name(&entry.path)?;
+        if let What::Symlink(target) | What::Hardlink(target) = &entry.what {
+            collected.name(target)?;
+        }
         match entry.what {
             What::File { size } => {
                 collected.file(store, lease, entry.path, size, &mut archive)?;
@@ -207,6 +226,7 @@ fn walk(
             format!("{below}/{name}")
         };
         let named = || format!("read {}", path.display());
+        collected.name(&inner)?;
         let stat = path.symlink_metadata().with_context(named)?;
         if stat.is_symlink() {
             let target = path.read_link().with_context(named)?;
