@@ -48,6 +48,9 @@ const CONTENT: [&str; 4] = [
     "layers/sha512",
 ];
 
+/// What leases keep; those of the dead are forgotten by then.
+const LEASED: &str = "SELECT digest FROM leased WHERE kind = ?";
+
 /// What is in use, by the database.
 const LIVE_BLOBS: &str = "
 WITH RECURSIVE live (digest) AS (
@@ -181,11 +184,12 @@ impl Store {
                 if !collect.unfinished && (ours || kind == Kind::Blob) {
                     continue;
                 }
-                let known = self.known(kind)?;
+                // What has a row is at its final name: here it waits for a commit, or for nobody.
+                let leased = self.digests(LEASED, kind)?;
                 let dir = ready.join(&boot).join(place);
                 for name in names_in(&dir)? {
                     let digest = undashed(&name).map(|digest| digest.to_string());
-                    if !ours || !digest.is_some_and(|digest| known.contains(&digest)) {
+                    if !ours || !digest.is_some_and(|digest| leased.contains(&digest)) {
                         self.throw_away(&dir.join(&name), collected)?;
                     }
                 }
@@ -207,6 +211,10 @@ impl Store {
                 "SELECT digest FROM layers UNION SELECT digest FROM leased WHERE kind = ?"
             }
         };
+        self.digests(sql, kind)
+    }
+
+    fn digests(&self, sql: &str, kind: Kind) -> Result<HashSet<String>> {
         self.db().read(|transaction| {
             let mut query = transaction.prepare_cached(sql)?;
             let found = query.query_map([kind.name()], |row| row.get(0))?;
