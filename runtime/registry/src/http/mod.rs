@@ -475,6 +475,13 @@ fn redirect(call: &Call, answer: &Answer) -> Result<Option<Url>> {
         .url()
         .join(target)
         .map_err(|_| wrong("is redirected to what is no address"))?;
+    // A form holds the login itself.
+    let form = call.method == Method::POST && matches!(call.payload, Payload::Bytes(_));
+    if form && next.host_str() != call.own.host_str() {
+        let what = "is redirected to another host, which is not to see the login";
+        let what = format!("{}: {}: {what}", call.host, call.object);
+        return Err(Error::new(Kind::Blocked, what));
+    }
     match (answer.url().scheme(), next.scheme()) {
         ("https" | "http", "https") | ("http", "http") => Ok(Some(next)),
         ("https", "http") => Err(Error::new(
