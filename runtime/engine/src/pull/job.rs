@@ -149,7 +149,7 @@ impl Job {
     }
 
     /// Fetches what is missing of the blob. A wrong digest after an earlier attempt's bytes is no news of the registry: once more then,
-    /// from the first byte.
+    /// from the first byte. A mirror's wrong bytes are no news of it either: once more, from the next server.
     async fn fetch(self: &Arc<Self>, partial: Partial, into: Option<Unpack>) -> Result<Done> {
         let missing = partial.missing();
         let missing: u64 = missing.iter().map(|span| span.end - span.start).sum();
@@ -158,7 +158,9 @@ impl Job {
             (Settled::Done(done), _) => return Ok(done),
             (Settled::Wrong(mut partial, found), host) => {
                 partial.restart()?;
-                if !resumed {
+                // A mirror is not asked again; the host of the name itself has no stand-in.
+                self.work.client.distrust(&host);
+                if !resumed && host == self.repository.host {
                     bail!(self.wrong(&host, &found));
                 }
                 partial
