@@ -3,10 +3,14 @@
 use serde_json::{Value, json};
 
 /// xorshift64*: the seed is libFuzzer's.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn new(seed: u32) -> Self {
+        Self(u64::from(seed) << 1 | 1)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -19,7 +23,7 @@ impl Random {
 #[must_use]
 pub fn mutate(bytes: &[u8], most: usize, seed: u32) -> Option<Vec<u8>> {
     let mut value: Value = serde_json::from_slice(bytes).ok()?;
-    let mut random = Random(u64::from(seed) << 1 | 1);
+    let mut random = Random::new(seed);
     for _ in 0..=random.below(3) {
         let donor = pick(&value, &mut random).clone();
         change(&mut value, donor, &mut random);
@@ -33,7 +37,7 @@ pub fn mutate(bytes: &[u8], most: usize, seed: u32) -> Option<Vec<u8>> {
 pub fn cross(bytes: &[u8], other: &[u8], most: usize, seed: u32) -> Option<Vec<u8>> {
     let mut value: Value = serde_json::from_slice(bytes).ok()?;
     let other: Value = serde_json::from_slice(other).ok()?;
-    let mut random = Random(u64::from(seed) << 1 | 1);
+    let mut random = Random::new(seed);
     for _ in 0..=random.below(3) {
         lay(&mut value, &other, &mut random);
     }

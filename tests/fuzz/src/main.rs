@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use orlop_fuzz::{TARGETS, Target, json};
+use orlop_fuzz::{Shape, TARGETS, Target, json, tar};
 
 static TARGET: LazyLock<&Target> = LazyLock::new(|| {
     let name = std::env::var("ORLOP_FUZZ").unwrap_or_default();
@@ -14,22 +14,31 @@ static TARGET: LazyLock<&Target> = LazyLock::new(|| {
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (TARGET.run)(bytes));
 
 libfuzzer_sys::fuzz_mutator!(|bytes: &mut [u8], size: usize, most: usize, seed: u32| {
-    // Half of the time: JSON is a shape that changes of single bytes mostly break.
-    if TARGET.json && seed.is_multiple_of(2) {
-        if let Some(text) = json::mutate(&bytes[..size], most, seed) {
-            bytes[..text.len()].copy_from_slice(&text);
-            return text.len();
-        }
+    // Half of the time: JSON and tar are shapes that changes of single bytes mostly break.
+    let changed = match TARGET.shape {
+        Shape::Json if seed.is_multiple_of(2) => json::mutate(&bytes[..size], most, seed),
+        Shape::Tar if seed.is_multiple_of(2) => tar::mutate(&bytes[..size], most, seed),
+        _ => None,
+    };
+    if let Some(text) = changed {
+        bytes[..text.len()].copy_from_slice(&text);
+        return text.len();
     }
-    libfuzzer_sys::fuzzer_mutate(bytes, size, most)
+    let size = libfuzzer_sys::fuzzer_mutate(bytes, size, most);
+    if TARGET.shape == Shape::Tar && seed % 4 == 1 {
+        tar::mend(&mut bytes[..size]);
+    }
+    size
 });
 
 libfuzzer_sys::fuzz_crossover!(|one: &[u8], other: &[u8], out: &mut [u8], seed: u32| {
-    let crossed = TARGET
-        .json
-        .then(|| json::cross(one, other, out.len(), seed));
+    let crossed = match TARGET.shape {
+        Shape::Json => json::cross(one, other, out.len(), seed),
+        Shape::Tar => tar::cross(one, other, out.len(), seed),
+        Shape::Text => None,
+    };
     // Nothing: libFuzzer does something else then.
-    crossed.flatten().map_or(0, |text| {
+    crossed.map_or(0, |text| {
         out[..text.len()].copy_from_slice(&text);
         text.len()
     })
