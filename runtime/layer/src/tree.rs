@@ -67,6 +67,11 @@ pub(crate) fn is_foreign(xattr: &[u8]) -> bool {
         || matches!(xattr, b"security.ima" | b"security.evm")
 }
 
+/// Tells whether an attribute says nothing: the kernel takes a capability without bytes, and then can neither read nor copy it.
+pub(crate) fn is_void(xattr: &[u8], value: &[u8]) -> bool {
+    xattr == b"security.capability" && value.is_empty()
+}
+
 /// Tells whether an attribute belongs to a layer. Of `security.*` only capabilities do: labels are the host's.
 pub(crate) fn belongs(xattr: &[u8]) -> bool {
     !is_foreign(xattr) && (!xattr.starts_with(b"security.") || xattr == b"security.capability")

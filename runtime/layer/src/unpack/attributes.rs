@@ -10,7 +10,7 @@ use super::Warnings;
 use super::dirs::Parent;
 use crate::Error;
 use crate::tar::{Entry, Time};
-use crate::tree::is_foreign;
+use crate::tree::{is_foreign, is_void};
 
 /// What files that are made in a directory inherit.
 pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
@@ -108,7 +108,7 @@ impl Maker {
                     shown.escape_debug()
                 );
                 warnings.add(&what, &entry.name);
-            } else if xattr != DEFAULT_ACL {
+            } else if xattr != DEFAULT_ACL && !is_void(xattr, value) {
                 self.set_xattr(fd, xattr, value, &entry.name, warnings)?;
             }
         }

@@ -163,6 +163,11 @@ impl<'a> Dirs<'a> {
         let here = self.here().fd;
         let fd = match open(here, part) {
             Ok(fd) => fd,
+            // By way of a symlink: an entry's own name has been looked at.
+            Err(Errno::ENOENT) if part.starts_with(name::WHITEOUT) => {
+                let why = "a symlink leads below a whiteout";
+                return Err(Error::entry(name, "name", why));
+            }
             Err(Errno::ENOENT) if missing == Missing::Make => self.make(part).map_err(wrong)?,
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
                 let stat = fs::fstatat(here, part, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(wrong)?;

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::name::{self, Place};
 use crate::tar::{self, Archive, Entry, Time};
-use crate::tree::belongs;
+use crate::tree::{belongs, is_void};
 use crate::{Error, Options};
 
 /// What there can be in an unpacked layer.
@@ -262,7 +262,12 @@ impl File {
     }
 
     fn of(kind: Kind, entry: &Entry) -> Self {
-        let kept = entry.xattrs.iter().filter(|(name, _)| belongs(name));
+        // What files made in it inherit is said of a directory, and of nothing else.
+        let fits = |name: &[u8]| kind == Kind::Directory || name != b"system.posix_acl_default";
+        let kept = entry
+            .xattrs
+            .iter()
+            .filter(|(name, value)| belongs(name) && fits(name) && !is_void(name, value));
         let mut xattrs: Vec<_> = kept.cloned().collect();
         xattrs.sort_unstable();
         Self {
