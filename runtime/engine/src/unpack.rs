@@ -18,16 +18,18 @@ pub(crate) struct Unpacked {
     pub warnings: Vec<String>,
 }
 
-/// Unpacks a layer into its new directory, and checks that it is the one that was asked for.
+/// Unpacks a layer, of a blob of so many bytes, into its new directory, and checks that it is the one that was asked for.
 pub(crate) fn unpack<R: BufRead + Send>(
     compressed: R,
     form: Option<Form>,
+    size: u64,
     into: NewLayer,
     diff_id: &Digest,
 ) -> Result<Unpacked> {
     let options = options();
+    let most = options.limits.inflated(size);
     let tar = layer::inflate(compressed, form, &options.limits)?;
-    let unpacked = layer::unpack(tar, into.dir(), &options)?;
+    let unpacked = layer::unpack_within(tar, into.dir(), &options, most)?;
     let found = Digest::from_sha256(unpacked.tar_sha256);
     if found != *diff_id {
         bail!(Error::new(

@@ -102,7 +102,40 @@ impl From<Error> for io::Error {
     }
 }
 
-/// Spells a name so that it stays on its line.
+/// Of a name that is longer, both ends are told.
+const LONGEST: usize = 255;
+
+/// Spells a name so that it stays on its line, and leaves room on it.
 pub(crate) fn quote(name: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(name))
+    let text = String::from_utf8_lossy(name);
+    if text.len() <= LONGEST {
+        return format!("{text:?}");
+    }
+    let half = LONGEST / 2;
+    let head = &text[..text.floor_char_boundary(half)];
+    let tail = &text[text.ceil_char_boundary(text.len() - half)..];
+    format!("{head:?}...{tail:?} ({} bytes)", name.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_an_end() {
+        for (name, want) in [
+            ("a\nb".to_owned(), "\"a\\nb\"".to_owned()),
+            ("a".repeat(255), format!("\"{}\"", "a".repeat(255))),
+            (
+                "ab".repeat(5000),
+                format!("\"{0}a\"...\"b{0}\" (10000 bytes)", "ab".repeat(63)),
+            ),
+            (
+                "é".repeat(200),
+                format!("\"{0}\"...\"{0}\" (400 bytes)", "é".repeat(63)),
+            ),
+        ] {
+            assert_eq!(quote(name.as_bytes()), want);
+        }
+    }
 }

@@ -8,11 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder;
 
-use crate::limits::within;
+use crate::limits::{FREE, within};
 use crate::{Error, Limits};
 
-/// Up to here any ratio will do.
-const FREE: u64 = 64 << 20;
 /// The largest window that zstd's own tools use without being told to: 128 MiB of memory.
 const WINDOW: u32 = 27;
 /// Bytes that tell the forms apart.

@@ -25,5 +25,5 @@ pub use error::Error;
 pub use inflate::{Form, inflate};
 pub use limits::{Limits, Options};
 pub use pack::{Packed, pack};
-pub use unpack::{Unpacked, unpack};
+pub use unpack::{Unpacked, unpack, unpack_within};
 pub use verify::verify;

@@ -2,6 +2,9 @@
 
 use crate::Error;
 
+/// Up to here any ratio will do.
+pub(crate) const FREE: u64 = 64 << 20;
+
 /// Limits against archives that are made to fill a disk or a memory. Each refusal names its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -17,6 +20,15 @@ pub struct Limits {
     pub extended: u64,
     /// Extended attributes of one entry.
     pub xattrs: u64,
+}
+
+impl Limits {
+    /// Returns how many bytes the archive in a blob of so many bytes has at most, whatever it is compressed with.
+    #[must_use]
+    pub fn inflated(&self, compressed: u64) -> u64 {
+        let most = compressed.saturating_mul(self.ratio).max(FREE);
+        most.min(self.bytes)
+    }
 }
 
 impl Default for Limits {

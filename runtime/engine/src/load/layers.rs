@@ -168,7 +168,7 @@ fn one(store: &Store, lease: &Lease, part: &Part, progress: &dyn Progress) -> Re
             let size = file.metadata().map_or(0, |stat| stat.len());
             let counted = Counted::new(file, |have| is(Step::Unpacking { have, size }));
             let reader = BufReader::with_capacity(READ, counted);
-            let unpacked = unpack::unpack(reader, None, new, &part.diff_id)?;
+            let unpacked = unpack::unpack(reader, None, size, new, &part.diff_id)?;
             for warning in &unpacked.warnings {
                 progress.event(Event::Warning(warning.clone()));
             }

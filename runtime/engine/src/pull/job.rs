@@ -145,7 +145,7 @@ impl Job {
             .part
             .diff_id
             .context("what is not a layer is not unpacked")?;
-        unpack::unpack(reader, self.form, new, &diff_id)
+        unpack::unpack(reader, self.form, self.part.descriptor.size, new, &diff_id)
     }
 
     /// Fetches what is missing of the blob. A wrong digest after an earlier attempt's bytes is no news of the registry: once more then,

@@ -74,6 +74,8 @@ struct Before {
 pub(crate) struct Archive<R> {
     input: Input<R>,
     limits: Limits,
+    /// Bytes of the whole stream.
+    most: u64,
     /// Headers so far.
     headers: u64,
     /// Bytes of the tree so far.
@@ -86,10 +88,12 @@ pub(crate) struct Archive<R> {
 }
 
 impl<R: Read> Archive<R> {
-    pub(crate) fn new(from: R, limits: Limits) -> Self {
+    /// Reads from `from`, at most `most` bytes of it.
+    pub(crate) fn new(from: R, limits: Limits, most: u64) -> Self {
         Self {
-            input: Input::new(from, limits.bytes),
+            input: Input::new(from, most),
             limits,
+            most,
             headers: 0,
             unpacked: 0,
             left: 0,
@@ -292,6 +296,13 @@ impl<R: Read> Archive<R> {
         }
         within(entry.xattrs.len() as u64, self.limits.xattrs, || {
             format!("entry {}: extended attributes", quote(&entry.name))
+        })?;
+        // Else it would fill the disk first, and be found to be short then.
+        within(self.input.at().saturating_add(stored), self.most, || {
+            format!(
+                "entry {}: bytes of the archive up to its end",
+                quote(&entry.name)
+            )
         })?;
         (self.left, self.padding) = (stored, padding(stored));
         entry.size = stored;

@@ -53,7 +53,18 @@ pub struct Unpacked {
 ///
 /// On an error what has been unpacked so far stays: the caller removes the directory. Nothing is synced.
 pub fn unpack(tar: impl Read, into: BorrowedFd<'_>, options: &Options) -> Result<Unpacked, Error> {
-    let mut archive = Archive::new(tar, options.limits);
+    unpack_within(tar, into, options, options.limits.bytes)
+}
+
+/// Unpacks an archive like [`unpack`] that has at most so many bytes ([`Limits::inflated`](crate::Limits::inflated)): an entry that says it has
+/// more is refused before the first of them is written.
+pub fn unpack_within(
+    tar: impl Read,
+    into: BorrowedFd<'_>,
+    options: &Options,
+    most: u64,
+) -> Result<Unpacked, Error> {
+    let mut archive = Archive::new(tar, options.limits, most);
     let mut entry = Entry::default();
     let mut tree = Tree::new(into, options)?;
     while archive.next(&mut entry)? {

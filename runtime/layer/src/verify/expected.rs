@@ -50,7 +50,7 @@ pub(super) struct Expected {
 impl Expected {
     /// Reads a whole stream; returns its hash, too.
     pub(super) fn read(tar: impl Read, options: &Options) -> Result<(Self, [u8; 32]), Error> {
-        let mut archive = Archive::new(tar, options.limits);
+        let mut archive = Archive::new(tar, options.limits, options.limits.bytes);
         let mut expected = Self {
             names: BTreeMap::new(),
             files: Vec::new(),
