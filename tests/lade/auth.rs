@@ -64,7 +64,9 @@ fn a_login_opens_and_a_logout_closes() {
             &["pull", &name],
             &["log in|login|authentication|unauthorized"],
         );
-        login(&lade, &host, SECRET).run().ok();
+        let done = login(&lade, &host, SECRET).run().ok();
+        let warning = "WARNING! Your password is stored unencrypted in ";
+        assert!(done.stderr().contains(warning), "{done}");
         let kept = config(&lade);
         assert!(kept["auths"][&host].is_object(), "{kept}");
         lade.ok(&["pull", &name]);

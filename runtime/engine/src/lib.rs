@@ -51,6 +51,7 @@ pub use import::Import;
 pub use import_docker::ImportDocker;
 pub use info::{Info, Version};
 pub use load::{Load, Loaded, LoadedImage};
+pub use login::LoggedIn;
 pub use manifest::{Annotate, ManifestCreate, ManifestInspect, ManifestPush};
 pub use mount::{Mounted, Unmount};
 pub use progress::{Event, Progress, Quiet, Step};

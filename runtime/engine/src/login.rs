@@ -1,5 +1,7 @@
 //! Login and logout: what registries know this user by.
 
+use std::path::PathBuf;
+
 use registry::{Credentials, Login};
 
 use crate::progress::Quiet;
@@ -8,15 +10,27 @@ use crate::{Engine, Error, Kind, Result, remote};
 /// What docker means without a host.
 const HUB: &str = "docker.io";
 
+/// A login that was kept.
+#[derive(Debug, Clone)]
+pub struct LoggedIn {
+    /// Docker's line.
+    pub line: String,
+    /// The file in which the password can be read by whoever can read the file; none where a helper program has it, or a token is kept.
+    pub plain: Option<PathBuf>,
+}
+
 impl Engine {
-    /// Tries a login and keeps it; returns docker's line.
-    pub fn login(&self, host: Option<&str>, login: &Login) -> Result<String> {
+    /// Tries a login and keeps it.
+    pub fn login(&self, host: Option<&str>, login: &Login) -> Result<LoggedIn> {
         let host = normal(host);
         let remote = self.remote()?;
         let client = &remote.client;
         let kept = remote.run(&Quiet, |_| async { client.login(&host, login).await })?;
-        self.credentials()?.store(&host, &kept)?;
-        Ok("Login Succeeded".to_string())
+        let file = self.credentials()?.store(&host, &kept)?;
+        Ok(LoggedIn {
+            line: "Login Succeeded".to_string(),
+            plain: file.filter(|_| matches!(kept, Login::Password { .. })),
+        })
     }
 
     /// Returns the user of the login that is kept for a host.

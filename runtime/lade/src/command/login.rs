@@ -57,7 +57,14 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
         user,
         password: Secret::new(password),
     };
-    print_lines([engine.login(args.server.as_deref(), &login)?])
+    let done = engine.login(args.server.as_deref(), &login)?;
+    if let Some(file) = done.plain {
+        session.warn(&format!(
+            "Your password is stored unencrypted in {}. To avoid that, name a credential helper there (credsStore).",
+            file.display()
+        ));
+    }
+    print_lines([done.line])
 }
 
 /// Reads the password that a pipe brings. One end of line behind it is not part of it.

@@ -118,20 +118,24 @@ impl Credentials {
         Ok(None)
     }
 
-    /// Keeps a login: with the helper program that the file names for the host, else in the file itself. Returns the file.
-    pub fn store(&self, host: &str, login: &Login) -> Result<PathBuf> {
+    /// Keeps a login: with the helper program that the file names for the host, else in the file itself, which is returned then.
+    pub fn store(&self, host: &str, login: &Login) -> Result<Option<PathBuf>> {
         let path = self.written()?;
         let mut document = Document::read(path)?.unwrap_or_else(|| Document::empty(path));
         let key = own_key(host);
-        match document.helper(key).or(document.store()) {
+        let plain = match document.helper(key).or(document.store()) {
             Some(name) => {
                 self.helper(name)?.store(key, login)?;
                 document.mark(key)?;
+                None
             }
-            None => document.set(key, login)?,
-        }
+            None => {
+                document.set(key, login)?;
+                Some(path.clone())
+            }
+        };
         document.write()?;
-        Ok(path.clone())
+        Ok(plain)
     }
 
     /// Forgets the login at a host in the file that is written to, and tells whether there was one. A login in another file stays.

@@ -167,7 +167,10 @@ fn keeping_a_login_leaves_the_rest_of_the_file_alone() {
         }
         let credentials = Credentials::from_files(vec![path.clone()]);
         for login in [&identity, &ann] {
-            assert_eq!(credentials.store("docker.io", login).unwrap(), path);
+            assert_eq!(
+                credentials.store("docker.io", login).unwrap(),
+                Some(path.clone())
+            );
             assert_eq!(
                 credentials.lookup("docker.io", "x").unwrap().as_ref(),
                 Some(login)

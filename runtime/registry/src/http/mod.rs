@@ -50,7 +50,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
-            silence: Duration::from_secs(60),
+            silence: Duration::from_secs(30),
             least: 1024,
             retries: 5,
             backoff: Duration::from_millis(500),
@@ -265,6 +265,9 @@ impl Wire {
     }
 
     pub(crate) async fn pause(&self, call: &Call, why: String, wait: Duration) {
+        // A listener has both already.
+        let known = format!("{}: {}: ", call.host, call.object);
+        let why = why.strip_prefix(&known).map_or(why.clone(), String::from);
         self.notices.tell(&Notice::Retry {
             host: call.host.clone(),
             object: call.object.clone(),

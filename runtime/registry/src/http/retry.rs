@@ -4,13 +4,18 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, SystemTime};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::http::{Answer, Call, Patience, is_passing};
+
+/// So often is a server asked again that says nothing.
+const SILENCES: u32 = 2;
 
 /// The attempts that are left for one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Tries {
     left: u32,
+    /// After silence: each of them costs as long as one waits for an answer.
+    after_silence: u32,
     next: Duration,
     longest: Duration,
     all: u32,
@@ -21,6 +26,7 @@ impl Tries {
     pub(crate) fn new(patience: &Patience) -> Self {
         Self {
             left: patience.retries,
+            after_silence: SILENCES,
             next: patience.backoff,
             longest: patience.longest,
             all: patience.retries,
@@ -31,6 +37,7 @@ impl Tries {
     /// After progress, all attempts are there again.
     pub(crate) fn renew(&mut self) {
         self.left = self.all;
+        self.after_silence = SILENCES;
         self.next = self.first;
     }
 
@@ -59,6 +66,9 @@ impl Tries {
     pub(crate) fn after_error(&mut self, error: &Error) -> Option<(String, Duration)> {
         if !error.is_passing() {
             return None;
+        }
+        if error.kind() == Kind::Silent {
+            self.after_silence = self.after_silence.checked_sub(1)?;
         }
         let wait = self.pause(None)?;
         Some((error.message().to_string(), wait))
@@ -156,6 +166,18 @@ mod tests {
         ] {
             let got = retry_after(value, now);
             assert_eq!(got, want.map(Duration::from_secs), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_silent_server_is_left_sooner_than_one_that_breaks() {
+        for (kind, want) in [(Kind::Silent, 2), (Kind::Connect, 5)] {
+            let mut tries = Tries::new(&Patience::default());
+            let error = Error::new(kind, "x").passing();
+            let again = std::iter::from_fn(|| tries.after_error(&error));
+            assert_eq!(again.take(10).count(), want, "{kind:?}");
+            tries.renew();
+            assert!(tries.after_error(&error).is_some());
         }
     }
 

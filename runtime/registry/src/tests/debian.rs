@@ -331,6 +331,7 @@ fn certificates_are_checked_against_our_own_authority() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a flat list of steps")]
 fn trust(authority: &str) {
     let constraint = format!("basicConstraints=critical,{authority}");
     let certified = |scratch: &Scratch| {
