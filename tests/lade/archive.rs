@@ -84,9 +84,10 @@ fn a_saved_archive_has_both_forms() {
         .iter()
         .filter_map(|entry| entry["RepoTags"][0].as_str())
         .collect();
-    assert!(
-        names.contains(&"saved/one:tag") && names.contains(&"saved/two:tag"),
-        "{list}"
+    assert_eq!(
+        names,
+        ["saved/one:tag", "saved/two:tag"],
+        "as they were asked for"
     );
     assert_eq!(list.as_array().map(Vec::len), Some(images.len()));
 }

@@ -7,7 +7,7 @@ use image::{Digest, Reference, chain_ids};
 use store::{Collect, ImageRecord, Store};
 
 use crate::find::{familiar, find};
-use crate::{Engine, Error, Kind, Result};
+use crate::{Engine, Error, Kind, Mounted, Result};
 
 /// How to remove.
 #[derive(Debug, Clone, Default)]
@@ -51,8 +51,22 @@ impl Engine {
     /// Removes images and names, going on after what cannot be removed.
     pub fn remove(&self, names: &[String], options: &Remove) -> Removed {
         let mut removed = Removed::default();
+        let mounts = match self.mounts() {
+            Ok(mounts) => mounts,
+            Err(error) => {
+                removed.errors.push(error);
+                return removed;
+            }
+        };
         for name in names {
-            if let Err(error) = remove(&self.store, name, options.force, &mut removed.lines) {
+            let done = remove(
+                &self.store,
+                name,
+                options.force,
+                &mounts,
+                &mut removed.lines,
+            );
+            if let Err(error) = done {
                 removed.errors.push(error);
             }
         }
@@ -62,6 +76,8 @@ impl Engine {
             .iter()
             .any(|line| matches!(line, Line::Deleted(_)))
         {
+            // What a killed run has left is no reason not to remove an image: what cannot be ended now, the next run ends.
+            drop(self.end_abandoned());
             match self.store.collect(Collect::default()) {
                 Ok(_) => removed.trash = self.store.unswept().unwrap_or(true),
                 Err(error) => removed.errors.push(error.into()),
@@ -104,6 +120,18 @@ impl Called {
         self.names.is_empty() && self.pins.is_empty()
     }
 
+    /// Nothing is left of it without this name.
+    fn is_only(&self, name: &Reference) -> bool {
+        let repository = name.repository.canonical();
+        if let Some(digest) = &name.digest {
+            let same = |pin: &(String, Digest)| pin.0 == repository && pin.1 == *digest;
+            return self.names.is_empty() && self.pins.iter().all(same);
+        }
+        let canonical = name.canonical();
+        self.names.iter().all(|other| *other == canonical)
+            && self.pins.iter().all(|pin| pin.0 == repository)
+    }
+
     /// At most one tag, and all in one repository.
     fn is_single(&self) -> bool {
         let names = self
@@ -118,9 +146,19 @@ impl Called {
     }
 }
 
-fn remove(store: &Store, name: &str, force: bool, lines: &mut Vec<Line>) -> Result<()> {
+fn remove(
+    store: &Store,
+    name: &str,
+    force: bool,
+    mounts: &[Mounted],
+    lines: &mut Vec<Line>,
+) -> Result<()> {
     let found = find(store, name)?;
     let called = Called::read(store, &found.id)?;
+    let last = found.name.as_ref().is_none_or(|name| called.is_only(name));
+    if let Some(mount) = mounts.iter().find(|mount| last && mount.id == found.id) {
+        return Err(mounted(mount));
+    }
     if let Some(reference) = &found.name {
         untag(store, &found.id, reference, lines)?;
         if !Called::read(store, &found.id)?.is_empty() {
@@ -183,6 +221,14 @@ pub(crate) fn delete(store: &Store, record: &ImageRecord, lines: &mut Vec<Line>)
     let gone = gone.filter(|chain| !left.contains(chain));
     lines.extend(gone.map(|chain| Line::Deleted(chain.to_string())));
     Ok(())
+}
+
+/// Its files would be gone below whoever looks at them.
+fn mounted(mount: &Mounted) -> Error {
+    let (id, path) = (mount.id.short(), mount.path.display());
+    let text =
+        format!("conflict: unable to delete {id} (cannot be forced) - image is mounted on {path}");
+    Error::new(Kind::Conflict, text).with_hint(format!("unmount it: lade image unmount {path}"))
 }
 
 /// Docker's sentence.

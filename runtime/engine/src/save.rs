@@ -1,4 +1,5 @@
-//! Save: images as one tar that is an OCI layout and docker's archive at once, the same bytes for the same images.
+//! Save: images as one tar that is an OCI layout and docker's archive at once, the same bytes for the same images in
+//! the same order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
@@ -37,8 +38,8 @@ impl Engine {
         let lease = self.store.lease()?;
         let images = wanted(&self.store, names, options)?;
         let mut plan = Plan::default();
-        for image in images.into_values() {
-            plan.image(&self.store, &lease, &image)?;
+        for image in &images {
+            plan.image(&self.store, &lease, image)?;
         }
         Ok(plan.write(&self.store, out)?)
     }
@@ -50,17 +51,22 @@ struct Wanted {
     names: BTreeSet<Reference>,
 }
 
-fn wanted(store: &Store, names: &[String], options: &Save) -> Result<BTreeMap<Digest, Wanted>> {
-    let mut images: BTreeMap<Digest, Wanted> = BTreeMap::new();
+/// The images in the order in which they are named first.
+fn wanted(store: &Store, names: &[String], options: &Save) -> Result<Vec<Wanted>> {
+    let mut images: Vec<Wanted> = Vec::new();
+    let mut places: BTreeMap<Digest, usize> = BTreeMap::new();
     for name in names {
         for found in meant(store, name)? {
             check_platform(name, &found, options)?;
             let tagged = found.name.clone().filter(|name| name.digest.is_none());
-            let wanted = images.entry(found.id).or_insert_with(|| Wanted {
-                found,
-                names: BTreeSet::new(),
-            });
-            wanted.names.extend(tagged);
+            let place = *places.entry(found.id).or_insert(images.len());
+            if place == images.len() {
+                images.push(Wanted {
+                    found,
+                    names: BTreeSet::new(),
+                });
+            }
+            images[place].names.extend(tagged);
         }
     }
     Ok(images)

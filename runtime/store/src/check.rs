@@ -13,7 +13,7 @@ use crate::collect::Collect;
 use crate::db::{self, Durability};
 use crate::error::{Absent, At, Result};
 use crate::layout::{
-    CONTAINERS, DATABASE, DIRS, LAYERS, PUBLISH, READY, SPARE, TRASH_LOCK, UNPACK, VERSION,
+    CONTAINERS, DATABASE, DIRS, LAYERS, LISTS, PUBLISH, READY, SPARE, TRASH_LOCK, UNPACK, VERSION,
 };
 use crate::lock::{LOCK, Lock, make_dir};
 use crate::root::{Store, fill_spare, names_in};
@@ -116,7 +116,7 @@ impl Store {
         }
         for name in names_in(self.root())? {
             let name = name.to_string_lossy();
-            let files = [VERSION, SPARE, PUBLISH, TRASH_LOCK, "version.new"];
+            let files = [VERSION, SPARE, PUBLISH, TRASH_LOCK, LISTS, "version.new"];
             let ours =
                 DIRS.contains(&&*name) || files.contains(&&*name) || name.starts_with(DATABASE);
             if !ours {

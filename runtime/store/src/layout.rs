@@ -16,6 +16,8 @@ pub(crate) const UNPACK: &str = "unpack";
 pub(crate) const READY: &str = "ready";
 pub(crate) const CONTAINERS: &str = "containers";
 pub(crate) const LEASES: &str = "leases";
+/// The drafts of manifest lists, which are whose who opens the store.
+pub(crate) const LISTS: &str = "lists";
 pub(crate) const TRASH: &str = "trash";
 pub(crate) const TRASH_LOCK: &str = "trash-lock";
 pub(crate) const PUBLISH: &str = "publish.lock";

@@ -1,7 +1,7 @@
 //! The blobs of an image on their way to a registry, several at a time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use image::{Descriptor, Digest, Repository, media};
@@ -53,6 +53,8 @@ struct Lanes {
     questions: Semaphore,
     uploads: Semaphore,
     packers: Semaphore,
+    /// Packed, and not sent after all.
+    unsent: Mutex<Vec<(Digest, Descriptor, StagedBlob)>>,
 }
 
 /// What became of it.
@@ -78,6 +80,7 @@ impl Work {
             questions: Semaphore::new(QUESTIONS),
             uploads: Semaphore::new(self.connections),
             packers: Semaphore::new(PACKERS),
+            unsent: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         for blob in &parcel.blobs {
@@ -111,6 +114,12 @@ impl Work {
                 _ => {}
             }
         }
+        let mut unsent = lanes.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        for (diff_id, blob, staged) in unsent.drain(..) {
+            sent.packed.insert(diff_id, blob);
+            sent.staged.push(staged);
+        }
+        drop(unsent);
         (sent, failed)
     }
 }
@@ -250,7 +259,13 @@ impl Job {
                 staged?;
                 return Err(error.into());
             }
-            other => other?,
+            Err(error) => {
+                if let Ok(staged) = staged {
+                    self.unsent(diff_id, staged)?;
+                }
+                return Err(error.into());
+            }
+            Ok(uploaded) => uploaded,
         };
         let staged = staged?;
         self.is(Step::Pushed);
@@ -261,5 +276,15 @@ impl Job {
             staged: Some(staged),
             new: true,
         })
+    }
+
+    /// Keeps what was packed for the next attempt.
+    fn unsent(&self, diff_id: Digest, staged: StagedBlob) -> Result<()> {
+        let size = staged.open()?.metadata().context("read the packed layer")?;
+        let blob = Descriptor::new(media::OCI_LAYER_GZIP, *staged.digest(), size.len());
+        let unsent = self.lanes.unsent.lock();
+        let mut unsent = unsent.unwrap_or_else(PoisonError::into_inner);
+        unsent.push((diff_id, blob, staged));
+        Ok(())
     }
 }

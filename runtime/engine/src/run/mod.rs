@@ -53,16 +53,25 @@ pub(crate) struct Ground<'a> {
 }
 
 impl Engine {
+    fn ground<'a>(&'a self, state: &'a Path) -> Ground<'a> {
+        Ground {
+            store: self.store(),
+            runtime: &self.settings().runtime,
+            state,
+        }
+    }
+
+    /// Ends what killed runs have left, before their directories are collected.
+    pub(crate) fn end_abandoned(&self) -> anyhow::Result<()> {
+        sweep::sweep(&self.ground(&self.runtime_state()))
+    }
+
     /// Runs a program in a new container of an image that is here, with our terminal and standard streams, until it ends.
     ///
     /// An error is of the engine; what the runtime refuses it has said on standard error, and is in [`Ended`].
     pub fn run(&self, image: &Digest, run: &Run) -> Result<Ended> {
         let state = self.runtime_state();
-        let ground = Ground {
-            store: self.store(),
-            runtime: &self.settings().runtime,
-            state: &state,
-        };
+        let ground = self.ground(&state);
         // What somebody else left is nothing that this run has to fail for.
         let mut warnings = sweep::sweep(&ground).err();
         let lease = ground.store.lease()?;

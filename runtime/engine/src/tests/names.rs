@@ -189,6 +189,28 @@ fn an_image_is_mounted_to_look_at() {
     assert_eq!(fs::read_to_string(path.join("etc/name")).unwrap(), "a");
     assert!(fs::write(path.join("new"), "x").is_err());
     assert_eq!(engine.mounts().unwrap()[0].id, id);
+    engine.tag("app:1", "app:2").unwrap();
+    for (name, force, want) in [
+        ("app:2", false, None),
+        ("app:1", true, Some("image is mounted on")),
+        (&*id.short(), true, Some("image is mounted on")),
+    ] {
+        let options = Remove {
+            force,
+            ..Remove::default()
+        };
+        let removed = engine.remove(&[name.to_string()], &options);
+        let said = removed.errors.first().map(ToString::to_string);
+        match want {
+            None => assert_eq!(said, None, "{name}"),
+            Some(want) => assert!(said.unwrap().contains(want), "{name}"),
+        }
+    }
+    let all = Prune {
+        all: true,
+        ..Prune::default()
+    };
+    assert_eq!(engine.prune(&all).unwrap().lines, []);
     engine.unmount("app:1", &crate::Unmount::default()).unwrap();
     assert!(engine.mounts().unwrap().is_empty());
     assert!(!path.exists());
