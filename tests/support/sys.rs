@@ -1,6 +1,12 @@
 //! The system calls that the tests need and std lacks; the only file of the tests with `unsafe`.
 #![expect(unsafe_code, reason = "the one door of the tests to the kernel")]
 
+mod files;
+mod sockets;
+
+pub use files::attribute;
+pub use sockets::small_send_buffer;
+
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io;
@@ -91,37 +97,6 @@ pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
         )
     })?;
     Ok(())
-}
-
-/// Returns an extended attribute of a file or link.
-pub fn attribute(path: &Path, key: &str) -> io::Result<Vec<u8>> {
-    let (path, key) = (c(path), c(key));
-    let mut value = vec![0u8; 4096];
-    let into = value.as_mut_ptr().cast();
-    // SAFETY: two NUL-terminated strings and a buffer of that length, all of which live across the call.
-    let length = unsafe { libc::lgetxattr(path.as_ptr(), key.as_ptr(), into, value.len()) };
-    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    value.truncate(length);
-    Ok(value)
-}
-
-// ---- sockets ----
-
-/// Lets little of what was sent wait in the kernel, so that who counts what was sent counts about what has arrived.
-pub fn small_send_buffer(stream: &std::net::TcpStream) -> io::Result<()> {
-    let size: libc::c_int = 1 << 16;
-    let length = u32::try_from(size_of::<libc::c_int>()).expect("four");
-    // SAFETY: the kernel reads one int, which lives across the call.
-    check(unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_SNDBUF,
-            (&raw const size).cast(),
-            length,
-        )
-    })
-    .map(drop)
 }
 
 // ---- processes ----
