@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LAYERS = 8
-BYTES = 490_000_000
-# One package may fill most of a layer, not more: images are made of many small files.
-MOST = 60_000_000
+BYTES = 520_000_000
+# One package may fill most of a layer, not more. Those with nothing but small files are left out: there would be too many of them.
+MOST = 30_000_000
+EACH = 5_000
 LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 CREATED = "2024-01-01T00:00:00Z"
 
@@ -45,23 +46,26 @@ class Made:
 
 
 def packages():
-    """Returns the installed packages, those that every Debian has first."""
-    order = {"required": 0, "important": 1}
-    form = "${db:Status-Status} ${Priority} ${Package}:${Architecture}\n"
-    rows = [line.split() for line in subprocess.run(["dpkg-query", "-W", "-f", form], capture_output=True, text=True, check=True).stdout.splitlines()]
-    rows = sorted((order.get(priority, 2), name.removesuffix(":all")) for status, priority, name in rows if status == "installed")
-    return [name for _, name in rows]
+    """Returns [(whether the image cannot do without it, package)]: what every Debian has and what that needs, then the others."""
+    form = "${db:Status-Status}\t${Priority}\t${Package}\t${Package}:${Architecture}\t${Pre-Depends}, ${Depends}\n"
+    listed = subprocess.run(["dpkg-query", "-W", "-f", form], capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = {row[2]: row for row in (line.split("\t") for line in listed) if row[0] == "installed"}
+    base = sorted(name for name in rows if rows[name][1] == "required")
+    for name in base:
+        needed = (wish.split()[0].split(":")[0] for wish in rows[name][4].replace("|", ",").split(",") if wish.strip())
+        base += [other for other in dict.fromkeys(needed) if other in rows and other not in base]
+    return [(name in base, rows[name][3].removesuffix(":all")) for name in [*base, *sorted(set(rows) - set(base))]]
 
 
 def entries_of_packages():
     """Returns [(path in the image, file here)] of each package, until there is enough of them."""
     seen, total, chosen = set(), 0, []
-    for package in packages():
+    for needed, package in packages():
         listed = subprocess.run(["dpkg-query", "-L", package], capture_output=True, text=True).stdout.splitlines()
         # A path may be listed by two names that are one now.
         entries = [entry for entry in dict(filter(None, map(place, listed))).items() if entry[0] not in seen]
         size = sum(entry[1].lstat().st_size for entry in entries)
-        if size > MOST:
+        if not needed and (size > MOST or size < EACH * len(entries)):
             continue
         seen.update(name for name, _ in entries)
         chosen.append((size, entries))

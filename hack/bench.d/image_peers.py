@@ -69,11 +69,18 @@ class Lade(Peer):
         super().__init__(tree, folder)
         program = os.environ.get("LADE", f"{tree}/target/release/lade")
         runtime = os.environ.get("ORLOP", f"{tree}/target/release/orlop")
-        self.data = self.folder / "data"
+        self.data, self.behind = self.folder / "data", 0.0
         self.prefix = [program, "--data-root", str(self.data), "--run-root", f"{self.folder}/run", "--runtime", runtime]
 
-    def settle(self):
+    def remove(self, image):
+        # The stopwatch waits for the sweep that goes on behind the command, too.
         begin = time.monotonic()
+        wall, peak = super().remove(image)
+        self.behind = time.monotonic() - begin - wall
+        return wall, peak
+
+    def settle(self):
+        begin = time.monotonic() - self.behind
         trash = self.data / "trash"
         while any(path.name != "lock" for path in trash.iterdir()) or self.processes():
             if time.monotonic() - begin > 60:
@@ -150,9 +157,10 @@ class Podman(Peer):
         super().__init__(tree, folder)
         place = self.folder
         conf = place / "containers.conf"
-        conf.write_text('[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[network]\n' + f'network_config_dir="{place}/networks"\n')
+        # crun, its default, refuses hosts with both versions of cgroups.
+        conf.write_text('[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=4096:4096"]\n[engine]\nruntime="runc"\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[network]\n' + f'network_config_dir="{place}/networks"\n')
         os.environ["CONTAINERS_CONF"] = str(conf)
-        self.prefix = ["podman", "--root", f"{place}/root", "--runroot", f"{place}/run", "--tmpdir", f"{place}/tmp", "--storage-driver", "overlay"]
+        self.prefix = [shutil.which("podman"), "--root", f"{place}/root", "--runroot", f"{place}/run", "--tmpdir", f"{place}/tmp", "--storage-driver", "overlay"]
 
 
 def available(name):
