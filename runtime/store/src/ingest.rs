@@ -154,7 +154,14 @@ impl Partial {
             data.set_len(size).at(&dir)?;
         }
         let records = fs::read(&have_path).at(&have_path)?;
-        let spans = Mutex::new(Spans::read(&records, size, written));
+        let spans = Spans::read(&records, size, written);
+        let file = spans.file();
+        if file != records {
+            // In this order: a kill in between costs bytes that are fetched again.
+            have.set_len(0).at(&have_path)?;
+            have.write_all_at(&file, 0).at(&have_path)?;
+        }
+        let spans = Mutex::new(spans);
         Ok(Self {
             store: store.clone(),
             lease: lease.clone(),

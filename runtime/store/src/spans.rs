@@ -7,7 +7,8 @@
 //!
 //! A record is written after its bytes, and grows in place as the stream that it stands for goes on: the file has one for each stream.
 //! A kill keeps what was written. A power cut may keep records and not their bytes, or half a record (which its check does not fit):
-//! therefore whoever goes on hashes the whole at the end, and begins anew if it is wrong.
+//! therefore whoever goes on hashes the whole at the end, and begins anew if it is wrong. What does not count is taken out of the file
+//! before anything is written again: bytes at another place may make `data` as long as a lost record says.
 
 use std::ops::Range;
 
@@ -18,50 +19,40 @@ pub(crate) const RECORD: usize = 24;
 pub(crate) struct Spans(Vec<Range<u64>>);
 
 impl Spans {
-    /// Reads a file, for a blob of `size` bytes of which the file system has `written`.
+    /// Reads a file, for a blob of `size` bytes of which the file system has `written`. What does not count is left out.
     pub(crate) fn read(bytes: &[u8], size: u64, written: u64) -> Self {
         let most = size.min(written);
-        let mut spans = Vec::new();
-        for record in bytes.chunks_exact(RECORD) {
+        let span = |record: &[u8]| {
             let word = |at: usize| {
                 let bytes = record[at..at + 8].try_into();
                 u64::from_le_bytes(bytes.expect("eight bytes of a record of 24"))
             };
             let (begin, end) = (word(0), word(8));
-            let whole = word(16) == check(begin, end) && begin < end;
-            // A record that does not count keeps its place: the next ones are overwritten by their index.
-            let span = if whole {
-                begin.min(most)..end.min(most)
-            } else {
-                0..0
-            };
-            spans.push(span);
-        }
-        Self(spans)
+            let span = begin..end.min(most);
+            (word(16) == check(begin, end) && !span.is_empty()).then_some(span)
+        };
+        Self(bytes.chunks_exact(RECORD).filter_map(span).collect())
+    }
+
+    /// Returns the file that has these spans.
+    pub(crate) fn file(&self) -> Vec<u8> {
+        self.0.iter().flat_map(record).collect()
     }
 
     /// Adds a span; returns the index of the record that it changed, and what to write there.
     pub(crate) fn add(&mut self, span: &Range<u64>) -> (usize, [u8; RECORD]) {
-        let grown = self
-            .0
-            .iter()
-            .position(|known| known.end == span.start && !known.is_empty());
+        let grown = self.0.iter().position(|known| known.end == span.start);
         let index = grown.unwrap_or(self.0.len());
         match grown {
             Some(index) => self.0[index].end = span.end,
             None => self.0.push(span.clone()),
         }
-        let known = &self.0[index];
-        let mut record = [0; RECORD];
-        record[..8].copy_from_slice(&known.start.to_le_bytes());
-        record[8..16].copy_from_slice(&known.end.to_le_bytes());
-        record[16..].copy_from_slice(&check(known.start, known.end).to_le_bytes());
-        (index, record)
+        (index, record(&self.0[index]))
     }
 
     /// Returns what is missing of `size` bytes, in order.
     pub(crate) fn missing(&self, size: u64) -> Vec<Range<u64>> {
-        let mut known: Vec<_> = self.0.iter().filter(|span| !span.is_empty()).collect();
+        let mut known: Vec<_> = self.0.iter().collect();
         known.sort_by_key(|span| span.start);
         let mut missing = Vec::new();
         let mut reached = 0;
@@ -76,6 +67,15 @@ impl Spans {
         }
         missing
     }
+}
+
+fn record(span: &Range<u64>) -> [u8; RECORD] {
+    let words = [span.start, span.end, check(span.start, span.end)];
+    let mut record = [0; RECORD];
+    for (place, word) in record.chunks_exact_mut(8).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    record
 }
 
 fn check(begin: u64, end: u64) -> u64 {
@@ -123,13 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn half_records_do_not_count_and_stay_in_their_place() {
-        let mut bytes = file(&[0..10, 20..30, 40..50]);
+    fn what_does_not_count_is_not_in_the_file_any_more() {
+        let mut bytes = file(&[0..10, 20..30, 40..50, 60..90]);
         bytes[RECORD + 3] ^= 1;
         bytes.extend([7; 11]);
-        let mut read = Spans::read(&bytes, 100, 100);
-        assert_eq!(read.missing(100), [10..40, 50..100]);
-        assert_eq!(read.add(&(50..60)).0, 2);
-        assert_eq!(read.add(&(70..80)).0, 3);
+        let mut read = Spans::read(&bytes, 100, 70);
+        assert_eq!(read.missing(100), [10..40, 50..60, 70..100]);
+        assert_eq!(read.file(), file(&[0..10, 40..50, 60..70]));
+        assert_eq!(read.add(&(50..60)).0, 1);
+        assert_eq!(read.add(&(80..90)).0, 3);
     }
 }

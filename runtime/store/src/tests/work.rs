@@ -179,6 +179,31 @@ fn a_download_goes_on_where_it_was_and_not_with_what_is_wrong() {
 }
 
 #[test]
+fn bytes_that_a_power_cut_took_do_not_come_back_as_holes() {
+    let root = Root::new();
+    let store = root.open();
+    let lease = store.lease().unwrap();
+    let digest = Digest::of(b"any");
+    // How much of the file is left of 80 bytes, and what is missing at the end.
+    for (left, missing) in [(Some(60), 60..80), (None, 0..80)] {
+        let begun = partial(&store, &lease, &digest, 100);
+        begun.write_at(&[1; 80], 0).unwrap();
+        match left {
+            Some(left) => begun.file().set_len(left).unwrap(),
+            None => fs::remove_file(begun.path()).unwrap(),
+        }
+        drop(begun);
+        // Now it is as long as the records say, and somebody is killed.
+        let again = partial(&store, &lease, &digest, 100);
+        again.write_at(&[1; 20], 80).unwrap();
+        drop(again);
+        let mut last = partial(&store, &lease, &digest, 100);
+        assert_eq!(last.missing(), [missing]);
+        last.restart().unwrap();
+    }
+}
+
+#[test]
 fn what_a_kill_leaves_between_rename_and_row_is_taken_over() {
     let root = Root::new();
     let store = root.open();
