@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
+use std::path::PathBuf;
 
 use image::Digest;
 
@@ -16,7 +17,8 @@ use crate::layout::{
     CONTAINERS, DATABASE, DIRS, LAYERS, LISTS, PUBLISH, READY, SPARE, TRASH_LOCK, UNPACK, VERSION,
 };
 use crate::lock::{LOCK, Lock, make_dir};
-use crate::root::{Store, fill_spare, names_in};
+use crate::root::{Store, fill_spare, names_in, sync_dir};
+use crate::trash::Bin;
 use crate::unpacking::FS;
 
 /// Something that is not as it should be.
@@ -45,8 +47,15 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What a repair does to the rows; the files go to the trash as left over.
+/// What a repair does to the rows.
 type Cure = (&'static str, Vec<String>);
+
+/// What is lost, and what lies in its place.
+#[derive(Debug, Default)]
+struct Lost {
+    digests: HashSet<Digest>,
+    places: Vec<PathBuf>,
+}
 
 const FORGET_IMAGE: &str = "DELETE FROM images WHERE id = ?";
 
@@ -64,8 +73,10 @@ impl Store {
             self.check_places(repair, &mut problems)?;
             let mut cures = Vec::new();
             let lost = self.check_content(&mut problems, &mut cures)?;
-            self.check_names(&lost, &mut problems, &mut cures)?;
+            self.check_names(&lost.digests, &mut problems, &mut cures)?;
             if repair {
+                // Before the rows: what is at a final name without one is taken for whole by whoever asks next.
+                self.throw_away(&lost.places)?;
                 self.db().write(Durability::Now, |transaction| {
                     for (sql, values) in &cures {
                         transaction.execute(sql, rusqlite::params_from_iter(values))?;
@@ -82,6 +93,15 @@ impl Store {
                 .for_each(|problem| problem.repaired = !problem.repair.starts_with("leaves"));
         }
         Ok(problems)
+    }
+
+    fn throw_away(&self, places: &[PathBuf]) -> Result<()> {
+        let mut bin = Bin::new(self);
+        for place in places {
+            bin.take(place, None)?;
+            place.parent().map_or(Ok(()), sync_dir)?;
+        }
+        Ok(())
     }
 
     fn flaw(&self, flaw: &str) -> Problem {
@@ -131,13 +151,9 @@ impl Store {
         Ok(())
     }
 
-    /// What has a row has a file. Returns the digests of what is lost.
-    fn check_content(
-        &self,
-        problems: &mut Vec<Problem>,
-        cures: &mut Vec<Cure>,
-    ) -> Result<HashSet<Digest>> {
-        let mut lost = HashSet::new();
+    /// What has a row has a file. Returns what is lost.
+    fn check_content(&self, problems: &mut Vec<Problem>, cures: &mut Vec<Cure>) -> Result<Lost> {
+        let mut lost = Lost::default();
         for (digest, size) in self.rows("SELECT digest, size FROM blobs ORDER BY digest")? {
             let path = self.layout().blob(&digest);
             let found = fs::symlink_metadata(&path).absent().at(&path)?;
@@ -152,7 +168,8 @@ impl Store {
                 "DELETE FROM blobs WHERE digest = ?",
                 vec![digest.to_string()],
             ));
-            lost.insert(digest);
+            lost.digests.insert(digest);
+            lost.places.push(path);
         }
         for (digest, _) in self.rows("SELECT digest, disk FROM layers ORDER BY digest")? {
             let path = self.layout().layer(&digest).join(FS);
@@ -166,7 +183,8 @@ impl Store {
                 "DELETE FROM layers WHERE digest = ?",
                 vec![digest.to_string()],
             ));
-            lost.insert(digest);
+            lost.digests.insert(digest);
+            lost.places.push(self.layout().layer(&digest));
         }
         Ok(lost)
     }
@@ -247,7 +265,8 @@ impl Store {
             let dir = self.layout().at(place);
             for name in names_in(&dir)? {
                 let path = dir.join(&name);
-                if let Some(_lock) = Lock::attempt(&path.join(LOCK))? {
+                // One without the file is being made, or cleared.
+                if let Some(_lock) = Lock::attempt_existing(&path.join(LOCK))? {
                     problems.push(harmless(path.display(), "its owner is dead", trash));
                 }
             }

@@ -1,14 +1,14 @@
 //! Removing what nothing leads to, beside whoever is at work.
 //!
 //! Rows first, durably; then the files, by one rename each into the trash; deleting them is the sweep's (`trash.rs`). All of it while
-//! nobody looks for content or publishes any, which is a matter of milliseconds.
+//! nobody looks for content or publishes any, which is a matter of milliseconds: no tree is walked through meanwhile.
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use image::Digest;
-use rusqlite::Transaction;
+use rusqlite::{Row, Transaction};
 
 use crate::db::{self, Durability, Fault, number};
 use crate::error::Result;
@@ -17,7 +17,7 @@ use crate::layout::{BLOBS, CONTAINERS, INGEST, LAYERS, LEASES, NEW, READY, UNPAC
 use crate::lease::Kind;
 use crate::lock::{LOCK, Lock};
 use crate::root::{Store, fill_spare, names_in, sync_dir};
-use crate::walk::measure;
+use crate::trash::Bin;
 
 /// A push that nobody has gone on with for so long (seconds) begins anew: registries forget sessions, too.
 const UPLOAD_AGE: u64 = 7 * 24 * 3600;
@@ -68,12 +68,12 @@ impl Store {
     ///
     /// On a full disk it makes do with what it has spare, so that removing always works. What the trash holds is deleted by [`Store::sweep`].
     pub fn collect(&self, collect: Collect) -> Result<Collected> {
-        let mut collected = Collected::default();
-        {
-            let alone = self.alone()?;
+        let mut bin = Bin::new(self);
+        let rows = {
+            let _alone = self.alone()?;
             let leases = self.leases()?;
             // First what needs no row: on a full disk it may be the room for them.
-            self.collect_work(collect, &mut collected)?;
+            self.collect_work(collect, &mut bin)?;
             let rows = self.with_spare(|| {
                 self.db().write(Durability::Now, |transaction| {
                     delete_rows(transaction, collect, &leases)
@@ -83,14 +83,20 @@ impl Store {
                 // What stays is as dead the next time.
                 fs::remove_file(self.layout().at(LEASES).join(id)).ok();
             }
-            self.collect_content(rows, &mut collected)?;
-            self.collect_ready(collect, &mut collected)?;
-            drop(alone);
-        }
+            self.collect_content(&rows, &mut bin)?;
+            self.collect_ready(collect, &mut bin)?;
+            rows
+        };
+        let bytes = bin.measure()?;
         self.db().write_back().or_else(ignore_full)?;
         // It may have helped just now, or before; the disk may still be full.
         fill_spare(self.root()).or_else(ignore_full)?;
-        Ok(collected)
+        let digests = |rows: Vec<(Digest, u64)>| rows.into_iter().map(|(digest, _)| digest);
+        Ok(Collected {
+            blobs: digests(rows.blobs).collect(),
+            layers: digests(rows.layers).collect(),
+            bytes,
+        })
     }
 
     /// Tells the leases of the living from those of the dead. To be asked alone: nobody gets another row meanwhile.
@@ -109,7 +115,7 @@ impl Store {
     }
 
     /// Removes what killed processes were making, and their containers.
-    fn collect_work(&self, collect: Collect, collected: &mut Collected) -> Result<()> {
+    fn collect_work(&self, collect: Collect, bin: &mut Bin<'_>) -> Result<()> {
         for place in [CONTAINERS, UNPACK, INGEST] {
             let place_path = self.layout().at(place);
             for name in names_in(&place_path)? {
@@ -122,7 +128,7 @@ impl Store {
                 }
                 // Nobody at work has it. Whoever waits for the lock meanwhile makes the directory anew.
                 if let Some(_lock) = Lock::attempt(&path.join(LOCK))? {
-                    self.throw_away(&path, collected)?;
+                    bin.take(&path, None)?;
                 }
             }
         }
@@ -130,21 +136,17 @@ impl Store {
     }
 
     /// Removes the files of the rows that are gone, and what a kill has left at final names.
-    fn collect_content(&self, rows: Rows, collected: &mut Collected) -> Result<()> {
+    fn collect_content(&self, rows: &Rows, bin: &mut Bin<'_>) -> Result<()> {
         let mut moved = !(rows.blobs.is_empty() && rows.layers.is_empty());
-        for digest in rows.blobs {
-            self.throw_away(&self.layout().blob(&digest), collected)?;
-            collected.blobs.push(digest);
+        // The rows know the sizes.
+        for (digest, bytes) in &rows.blobs {
+            bin.take(&self.layout().blob(digest), Some(*bytes))?;
         }
-        for (digest, bytes) in rows.layers {
-            // The row knows its size: no need to walk through it.
-            if self.discard(&self.layout().layer(&digest))?.is_some() {
-                collected.bytes += bytes;
-            }
-            collected.layers.push(digest);
+        for (digest, bytes) in &rows.layers {
+            bin.take(&self.layout().layer(digest), Some(*bytes))?;
         }
         for (path, _) in self.leftovers()? {
-            self.throw_away(&path, collected)?;
+            bin.take(&path, None)?;
             moved = true;
         }
         if moved {
@@ -175,7 +177,7 @@ impl Store {
     }
 
     /// Removes what is complete but was never committed: of another boot, or left by a kill.
-    fn collect_ready(&self, collect: Collect, collected: &mut Collected) -> Result<()> {
+    fn collect_ready(&self, collect: Collect, bin: &mut Bin<'_>) -> Result<()> {
         let ready = self.layout().at(READY);
         for boot in names_in(&ready)? {
             let ours = boot.as_os_str() == self.layout().boot.as_str();
@@ -190,7 +192,7 @@ impl Store {
                 for name in names_in(&dir)? {
                     let digest = undashed(&name).map(|digest| digest.to_string());
                     if !ours || !digest.is_some_and(|digest| leased.contains(&digest)) {
-                        self.throw_away(&dir.join(&name), collected)?;
+                        bin.take(&dir.join(&name), None)?;
                     }
                 }
             }
@@ -221,14 +223,6 @@ impl Store {
             Ok(found.collect::<rusqlite::Result<_>>()?)
         })
     }
-
-    fn throw_away(&self, path: &Path, collected: &mut Collected) -> Result<()> {
-        let bytes = measure(path)?;
-        if self.discard(path)?.is_some() {
-            collected.bytes += bytes;
-        }
-        Ok(())
-    }
 }
 
 /// The leases that have a file.
@@ -239,11 +233,10 @@ pub(crate) struct Leases {
     pub(crate) dead: Vec<(String, Lock)>,
 }
 
-/// What was deleted from the database.
+/// What was deleted from the database, with its bytes on disk.
 #[derive(Debug, Default)]
 struct Rows {
-    blobs: Vec<Digest>,
-    /// With the bytes on disk.
+    blobs: Vec<(Digest, u64)>,
     layers: Vec<(Digest, u64)>,
 }
 
@@ -254,15 +247,16 @@ fn delete_rows(
 ) -> std::result::Result<Rows, Fault> {
     forget_dead(transaction, leases)?;
     let mut query = transaction.prepare(&format!(
-        "{LIVE_BLOBS} DELETE FROM blobs WHERE digest NOT IN live RETURNING digest"
+        "{LIVE_BLOBS} DELETE FROM blobs WHERE digest NOT IN live RETURNING digest, disk"
     ))?;
-    let blobs = query.query_map([], |row| db::digest(row, 0))?;
+    let sized = |row: &Row<'_>| Ok((db::digest(row, 0)?, db::count(row, 1)?));
+    let blobs = query.query_map([], sized)?;
     let blobs = blobs.collect::<rusqlite::Result<_>>()?;
     let mut query = transaction.prepare(
         "DELETE FROM layers WHERE digest NOT IN (SELECT layer FROM image_layers)
            AND digest NOT IN (SELECT digest FROM leased WHERE kind = 'layer') RETURNING digest, disk",
     )?;
-    let layers = query.query_map([], |row| Ok((db::digest(row, 0)?, db::count(row, 1)?)))?;
+    let layers = query.query_map([], sized)?;
     let layers = layers.collect::<rusqlite::Result<_>>()?;
     transaction.execute_batch(
         "DELETE FROM links WHERE parent NOT IN (SELECT digest FROM blobs);

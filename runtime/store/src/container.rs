@@ -27,7 +27,7 @@ impl Store {
     pub fn container(&self) -> Result<NewContainer> {
         let id = Digest::of(unique().as_bytes()).hex();
         let path = self.layout().at(CONTAINERS).join(&id);
-        let lock = Lock::directory(&path)?;
+        let lock = self.work_in(&path)?;
         let store = self.clone();
         Ok(NewContainer {
             store,

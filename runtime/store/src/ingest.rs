@@ -66,7 +66,7 @@ impl Store {
             return Ok(found);
         }
         let dir = self.layout().ingest(digest);
-        let lock = Lock::directory(&dir)?;
+        let lock = self.work_in(&dir)?;
         // Whoever had the lock before may have finished it.
         if let Some(found) = self.found(lease, digest)? {
             // Part of what is whole elsewhere by now: nobody would go on with it.
@@ -81,7 +81,7 @@ impl Store {
     /// Begins a blob whose digest is not known yet.
     pub fn ingest_unknown(&self, lease: &Lease) -> Result<Unknown> {
         let dir = self.layout().ingest_new();
-        let lock = Lock::directory(&dir)?;
+        let lock = self.work_in(&dir)?;
         let data = open(&dir.join(DATA))?;
         Ok(Unknown {
             store: self.clone(),

@@ -89,6 +89,10 @@ impl Layout {
         self.at(UNPACK).join(format!("{NEW}{}", unique()))
     }
 
+    pub(crate) fn trash_new(&self) -> PathBuf {
+        self.at(TRASH).join(format!("{NEW}{}", unique()))
+    }
+
     pub(crate) fn trash(&self) -> PathBuf {
         self.at(TRASH).join(unique())
     }

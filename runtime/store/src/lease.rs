@@ -52,23 +52,19 @@ struct Held {
 impl Store {
     /// Makes a lease that keeps nothing yet.
     pub fn lease(&self) -> Result<Lease> {
-        loop {
-            let id = unique();
-            let path = self.layout().at(LEASES).join(&id);
-            let Some(lock) = Lock::new_file(&path)? else {
-                continue;
-            };
-            let store = self.clone();
-            let items = Mutex::default();
-            let held = Held {
-                store,
-                id,
-                items,
-                _lock: lock,
-            };
-            let held = Arc::new(held);
-            return Ok(Lease { held });
-        }
+        let id = unique();
+        // Nobody who is alone sees it made and not locked yet, as if its owner were dead.
+        let _publishing = self.publishing()?;
+        let lock = Lock::exclusive(&self.layout().at(LEASES).join(&id))?;
+        let held = Held {
+            store: self.clone(),
+            id,
+            items: Mutex::default(),
+            _lock: lock,
+        };
+        Ok(Lease {
+            held: Arc::new(held),
+        })
     }
 
     /// Returns the size of a blob that is stored, which then stays as long as the lease.

@@ -15,6 +15,7 @@
 //!   containers/ID/                 of a container: lock, and what the caller puts there
 //!   leases/ID                      a lease; its rows are in the database
 //!   trash/ID                       to be deleted; trash-lock is held by who does it
+//!   trash/new-ID/                  the same once nobody holds the lock in it; until then their leaving their places is being synced
 //!   publish.lock
 //! ```
 //!
@@ -37,7 +38,8 @@
 //! | the root itself | | making the tree, migrating the database |
 //! | `leases/ID`, `containers/ID/lock` | | as long as the owner lives |
 //! | `ingest/X/lock`, `unpack/X/lock` | | who fetches or unpacks X; the others wait. A blob before its layer |
-//! | `publish.lock` | asking for a digest while putting a lease on it; renaming into place and writing the rows | collect, check: nobody is doing either, so what no row and no living lease names is really left over |
+//! | `publish.lock` | making a lease, or a directory of work; asking for a digest while putting a lease on it; renaming into place and writing the rows | collect, check: nobody is doing either, so what no row and no living lease names is really left over |
+//! | `trash/new-ID/lock` | | who moves things there |
 //! | the database | readers | one writer, BEGIN IMMEDIATE; no file is touched meanwhile |
 //! | `trash-lock` | | deleting what is in the trash; never waited for |
 //!

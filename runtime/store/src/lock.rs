@@ -39,7 +39,7 @@ impl Lock {
 
     /// The same of a file that is there, and is not to be made.
     pub(crate) fn attempt_existing(path: &Path) -> Result<Option<Self>> {
-        Self::attempt_on(path, File::options().read(true).write(true).open(path))
+        Self::attempt_on(path, existing(path))
     }
 
     fn attempt_on(path: &Path, opened: std::io::Result<File>) -> Result<Option<Self>> {
@@ -51,27 +51,14 @@ impl Lock {
         Ok((locked && lock.is_at(path)?).then_some(lock))
     }
 
-    /// Makes a new file, and takes its lock; `None` when a cleaner was there before the lock was.
-    pub(crate) fn new_file(path: &Path) -> Result<Option<Self>> {
-        let lock = Self::exclusive(path)?;
+    /// Waits for the lock of a file that is there; `None` where it is gone by then.
+    pub(crate) fn wait_existing(path: &Path) -> Result<Option<Self>> {
+        let Some(file) = existing(path).absent().at(path)? else {
+            return Ok(None);
+        };
+        sys::fs::lock(&file).at(path)?;
+        let lock = Self(file);
         Ok(lock.is_at(path)?.then_some(lock))
-    }
-
-    /// Makes the directory if it is not there, and waits for the lock in it. Whoever cleans up may move the directory away before:
-    /// then it is made anew.
-    pub(crate) fn directory(dir: &Path) -> Result<Self> {
-        let path = dir.join(LOCK);
-        loop {
-            make_dir(dir)?;
-            let Some(file) = open(&path).absent().at(&path)? else {
-                continue;
-            };
-            sys::fs::lock(&file).at(&path)?;
-            let lock = Self(file);
-            if lock.is_at(&path)? {
-                return Ok(lock);
-            }
-        }
     }
 
     fn is_at(&self, path: &Path) -> Result<bool> {
@@ -93,6 +80,10 @@ pub(crate) fn make_dir(dir: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other.at(dir),
     }
+}
+
+fn existing(path: &Path) -> std::io::Result<File> {
+    File::options().read(true).write(true).open(path)
 }
 
 fn open(path: &Path) -> std::io::Result<File> {

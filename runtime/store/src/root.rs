@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::db::{Database, schema};
 use crate::error::{Absent, At, Error, Result};
 use crate::layout::{DATABASE, DIRS, Layout, PUBLISH, SPARE, TRASH_LOCK, VERSION};
-use crate::lock::{Lock, make_dir};
+use crate::lock::{LOCK, Lock, make_dir};
 
 /// The form of the tree; the database counts its own.
 const FORM: u64 = 1;
@@ -83,6 +83,25 @@ impl Store {
         Lock::exclusive(&self.layout().at(PUBLISH))
     }
 
+    /// Makes the directory of some work if it is not there, and waits for the lock in it. Whoever cleans up may move the directory away
+    /// before: then it is made anew.
+    pub(crate) fn work_in(&self, dir: &Path) -> Result<Lock> {
+        let path = dir.join(LOCK);
+        loop {
+            {
+                // Nobody who is alone sees it made and not locked yet, as if its owner were dead.
+                let _publishing = self.publishing()?;
+                make_dir(dir)?;
+                if let Some(lock) = Lock::attempt(&path)? {
+                    return Ok(lock);
+                }
+            }
+            if let Some(lock) = Lock::wait_existing(&path)? {
+                return Ok(lock);
+            }
+        }
+    }
+
     /// Does something that frees space, and does it again with the spare room where the disk is too full for the rows that say so.
     pub(crate) fn with_spare<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
         match work() {
@@ -142,6 +161,9 @@ fn make(root: &Path) -> Result<Database> {
     fs::set_permissions(root, fs::Permissions::from_mode(0o700)).at(root)?;
     for dir in DIRS {
         make_dir(&root.join(dir))?;
+    }
+    for lock in [PUBLISH, TRASH_LOCK] {
+        drop(Lock::shared(&root.join(lock))?);
     }
     let db = Database::make(&root.join(DATABASE))?;
     fill_spare(root)?;

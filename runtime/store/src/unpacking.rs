@@ -82,7 +82,7 @@ impl Store {
             return Ok(found);
         }
         let dir = self.layout().unpack(diff_id);
-        let lock = Lock::directory(&dir)?;
+        let lock = self.work_in(&dir)?;
         // Whoever had the lock before may have finished it.
         if let Some(found) = self.look_for_layer(lease, diff_id)? {
             self.clear(&dir);
@@ -95,7 +95,7 @@ impl Store {
     /// Begins a layer whose diff id is known at its end.
     pub fn unpack_unknown(&self, lease: &Lease) -> Result<NewLayer> {
         let dir = self.layout().unpack_new();
-        let lock = Lock::directory(&dir)?;
+        let lock = self.work_in(&dir)?;
         self.new_layer(lease, None, dir, lock)
     }
 

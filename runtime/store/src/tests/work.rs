@@ -1,5 +1,7 @@
 //! One process at a time: fetching, unpacking, committing, and what becomes of work that did not end.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{Collect, Error, Partial};
 
@@ -37,7 +39,7 @@ fn what_was_committed_is_there_and_what_was_removed_is_gone() {
     assert_eq!(collected.layers, one.diff_ids()[..1]);
     assert_eq!(collected.blobs.len(), 3);
     assert!(store.unswept().unwrap());
-    assert_eq!(store.sweep().unwrap(), 4);
+    assert_eq!(store.sweep().unwrap(), 1);
     assert!(!store.unswept().unwrap());
     two.assert_whole(&store);
     assert!(store.remove_image(&two.id()).unwrap());
@@ -370,4 +372,71 @@ fn a_container_is_gone_with_its_owner() {
     container.remove().unwrap();
     assert!(!path.exists());
     assert!(!store.unswept().unwrap());
+}
+
+#[test]
+fn what_is_on_its_way_out_is_not_deleted_yet() {
+    let root = Root::new();
+    let store = root.open();
+    let (file, size) = (root.path("blobs/sha256/any"), 100_000);
+    fs::write(&file, vec![1; size]).unwrap();
+    let mut bin = crate::trash::Bin::new(&store);
+    bin.take(&file, None).unwrap();
+    bin.take(&file, None).unwrap();
+    let swept = || (store.unswept().unwrap(), store.sweep().unwrap());
+    assert_eq!(swept(), (false, 0));
+    // Large trees are looked at while somebody else is alone.
+    let alone = store.alone().unwrap();
+    let bytes = bin.measure().unwrap();
+    assert!(
+        (100_000..200_000).contains(&usize(bytes)),
+        "{bytes} of {size}"
+    );
+    drop(alone);
+    assert_eq!(swept(), (true, 1));
+    assert_eq!(fs::read_dir(root.path("trash")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_repaired_beside_a_pull_is_not_taken_for_whole_by_it() {
+    let root = Root::new();
+    let store = root.open();
+    let sample = Sample::new(0);
+    sample.pull(&store, &nothing).unwrap();
+    let (blob, layer) = (Digest::of(&sample.layers[0]), sample.diff_ids()[1]);
+    fs::write(store.layout().blob(&blob), b"half").unwrap();
+    fs::remove_dir_all(store.layout().layer(&layer).join("fs")).unwrap();
+    let lease = store.lease().unwrap();
+    store.hold_blob(&lease, &blob).unwrap();
+    store.hold_layer(&lease, &layer).unwrap();
+    let problems = store.check(true).unwrap();
+    assert!(!problems[0].harmless, "{problems:#?}");
+    let size = sample.layers[0].len() as u64;
+    assert!(matches!(
+        store.ingest(&lease, &blob, size).unwrap(),
+        Ingest::Partial(_)
+    ));
+    assert!(matches!(
+        store.unpack(&lease, &layer).unwrap(),
+        Unpack::New(_)
+    ));
+}
+
+#[test]
+fn work_that_begins_is_not_seen_before_it_has_its_lock() {
+    let root = Root::new();
+    let store = root.open();
+    // Whoever is alone would take it for that of the dead.
+    let alone = store.alone().unwrap();
+    std::thread::scope(|scope| {
+        let lease = scope.spawn(|| store.lease().unwrap());
+        let container = scope.spawn(|| store.container().unwrap());
+        std::thread::sleep(Duration::from_millis(100));
+        for place in ["leases", "containers"] {
+            let there = fs::read_dir(root.path(place)).unwrap().count();
+            assert_eq!(there, 0, "{place}");
+        }
+        drop(alone);
+        drop((lease.join().unwrap(), container.join().unwrap()));
+    });
 }
