@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::Work;
 use super::fetch::{Flow, fetch};
 use super::front::{Behind, Front, Writing};
+use super::pace::Pace;
 use crate::documents::Part;
 use crate::progress::{Layer, Step};
 use crate::unpack::{self, Counted, Unpacked};
@@ -32,6 +33,7 @@ pub(crate) struct Job {
     /// None: it is not unpacked.
     pub form: Option<Form>,
     pub lease: Arc<Lease>,
+    pub pace: Arc<Pace>,
     pub layer: Layer,
     /// Dropped by the last thread that works on it.
     pub _alive: mpsc::Sender<()>,
@@ -200,6 +202,7 @@ impl Job {
             descriptor: self.part.descriptor.clone(),
             partial: Arc::clone(&partial),
             front: Arc::clone(&front),
+            pace: Arc::clone(&self.pace),
             layer: self.layer.clone(),
         });
         let to_the_end = resumed || partial.size() <= SMALL;

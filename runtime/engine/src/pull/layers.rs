@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::Work;
 use super::job::{Done, Job};
+use super::pace::Pace;
 use crate::documents::{Documents, Part};
 use crate::progress::{Event, Layer, Progress, Step};
 use crate::remote::Events;
@@ -92,6 +93,7 @@ impl Work {
                 diff_id: None,
             });
         }
+        let pace = Pace::new(&self.store);
         parts.sort_by_key(|part| std::cmp::Reverse(part.descriptor.size));
         let job = |part: Part| {
             let form = part
@@ -103,6 +105,7 @@ impl Work {
                 repository: repository.clone(),
                 form,
                 lease: Arc::clone(lease),
+                pace: Arc::clone(&pace),
                 layer: Layer {
                     events: Arc::clone(events),
                     id: part.descriptor.digest.short(),

@@ -8,6 +8,7 @@ mod fetch;
 mod front;
 mod job;
 mod layers;
+mod pace;
 mod resolve;
 
 use std::sync::Arc;
