@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,13 +21,13 @@ CREATED = "2024-01-01T00:00:00Z"
 
 
 class Made:
-    """The image on disk: plain tars, packed blobs, an OCI layout and an archive of docker's form with plain layers."""
+    """The image on disk: plain tars, packed blobs and an OCI layout."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
         self.tars = [self.folder / f"{number}.tar" for number in range(LAYERS)]
         self.blobs = [self.folder / f"{number}.tar.gz" for number in range(LAYERS)]
-        self.layout, self.archive = self.folder / "layout", self.folder / "plain.tar"
+        self.layout = self.folder / "layout"
 
     def make(self):
         """Makes what an earlier run has not made already; its last file says that all of it is there."""
@@ -37,12 +38,28 @@ class Made:
             files = sum(write_layer(path, entries) for path, entries in zip(self.tars, split(entries_of_packages())))
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 list(pool.map(lambda path: subprocess.run(["gzip", "-nk6", path], check=True), self.tars))
-            config = write_layout(self)
-            write_archive(self, config)
+            write_layout(self)
             done.write_text(json.dumps({"files": files, "bytes": sum(path.stat().st_size for path in self.tars)}))
         self.about = json.loads(done.read_text())
         self.packed = sum(path.stat().st_size for path in self.blobs)
         return self
+
+    def archive(self, turn):
+        """Writes what `docker save` writes: layers that nobody has packed, nor seen, for each has a file that is the turn's."""
+        path, layer = self.folder / "plain.tar", self.folder / "turn.tar"
+        names, diff_ids = [f"{number}/layer.tar" for number in range(LAYERS)], []
+        with tarfile.open(path, "w") as tar:
+            for name, plain_layer in zip(names, self.tars):
+                shutil.copyfile(plain_layer, layer)
+                with tarfile.open(layer, "a") as inner:
+                    add_bytes(inner, f"turn-{turn}", str(time.time_ns()).encode())
+                diff_ids.append(f"sha256:{digest(layer)}")
+                tar.add(layer, name)
+            listed = [{"Config": "config.json", "RepoTags": ["made/here:one"], "Layers": names}]
+            add_bytes(tar, "config.json", config(diff_ids))
+            add_bytes(tar, "manifest.json", json.dumps(listed).encode())
+        layer.unlink()
+        return path
 
 
 def packages():
@@ -123,7 +140,7 @@ def digest(path):
 
 
 def write_layout(made):
-    """Writes the OCI layout; returns the config."""
+    """Writes the OCI layout."""
     blobs = made.layout / "blobs/sha256"
     blobs.mkdir(parents=True)
 
@@ -137,29 +154,25 @@ def write_layout(made):
         name = digest(path)
         os.link(path, blobs / name)
         layers.append({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": f"sha256:{name}", "size": path.stat().st_size})
-    config = json.dumps({
-        "created": CREATED, "architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/usr/sbin:/usr/bin"], "Cmd": ["bash"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest(path)}" for path in made.tars]},
-        "history": [{"created": CREATED, "created_by": f"packages, part {number}"} for number in range(LAYERS)],
-    }).encode()
+    diff_ids = [f"sha256:{digest(path)}" for path in made.tars]
     entry = put(json.dumps({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **put(config)}, "layers": layers,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **put(config(diff_ids))}, "layers": layers,
     }).encode())
     entry |= {"mediaType": "application/vnd.oci.image.manifest.v1+json", "annotations": {"org.opencontainers.image.ref.name": "it"}}
     (made.layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
     (made.layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    return config
 
 
-def write_archive(made, config):
-    """Writes what `docker save` writes: layers that nobody has packed."""
-    with tarfile.open(made.archive, "w") as tar:
-        names = [f"{number}/layer.tar" for number in range(LAYERS)]
-        for name, path in zip(names, made.tars):
-            tar.add(path, name)
-        listed = [{"Config": "config.json", "RepoTags": ["made/here:one"], "Layers": names}]
-        for name, data in (("config.json", config), ("manifest.json", json.dumps(listed).encode())):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+def config(diff_ids):
+    return json.dumps({
+        "created": CREATED, "architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/usr/sbin:/usr/bin"], "Cmd": ["bash"]},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": [{"created": CREATED, "created_by": f"packages, part {number}"} for number in range(LAYERS)],
+    }).encode()
+
+
+def add_bytes(tar, name, data):
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))

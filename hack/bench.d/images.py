@@ -33,7 +33,8 @@ RUNS = 5
 def main():
     args = arguments()
     if INSIDE not in os.environ:
-        subprocess.run(["cargo", "build", "-q", "--release", "-p", "orlop-tests", "--bin", "stopwatch", "--bin", "inflate"], cwd=TREE, check=True)
+        for profile, program in (("release", "stopwatch"), ("lade", "inflate")):
+            subprocess.run(["cargo", "build", "-q", "--profile", profile, "-p", "orlop-tests", "--bin", program], cwd=TREE, check=True)
         sys.exit(in_namespaces())
     folder = Path(os.environ[INSIDE])
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "bench", "/run"], check=True)
@@ -111,14 +112,15 @@ def measure(peers, made, folder, rounds):
     samples["accounts"] = {"with the image": [], "after rmi": []}
     for turn in range(rounds):
         floors(samples["floors"], made, folder)
+        archive = made.archive(turn)
         for peer in random.Random(turn).sample(peers, len(peers)):
-            one_round(samples, peer, made, turn)
+            one_round(samples, peer, archive, turn)
     if "lade" not in names:
         del samples["accounts"]
     return samples
 
 
-def one_round(samples, peer, made, turn):
+def one_round(samples, peer, archive, turn):
     def note(operation, value):
         samples[operation][peer.name].append(value)
 
@@ -135,13 +137,13 @@ def one_round(samples, peer, made, turn):
     note("sweep", peer.settle())
     if peer.name == "lade":
         samples["accounts"]["after rmi"].append(peer.accounts())
-    push(note, peer, made, turn)
+    push(note, peer, archive, turn)
 
 
-def push(note, peer, made, turn):
+def push(note, peer, archive, turn):
     """Of layers that nobody has packed, to a repository that nobody has pushed to."""
     target = f"{HOST}/pushed/{peer.name}{turn}:one"
-    peer.load(made.archive)
+    peer.load(archive)
     peer.tag("made/here:one", target)
     quiet_disk()
     note("push", peer.push(target)[0])
@@ -163,7 +165,7 @@ def pushed_size(target):
 def floors(samples, made, folder):
     """What no engine can be faster than: the packed layers come from the disk, the plain ones from memory."""
     quiet_disk()
-    done = subprocess.run([TREE / "target/release/inflate", *made.blobs], capture_output=True, text=True, check=True)
+    done = subprocess.run([TREE / "target/lade/inflate", *made.blobs], capture_output=True, text=True, check=True)
     samples["inflate"].append(int(done.stdout.split()[0]) / 1e9)
     for path in made.tars:
         subprocess.run(["cat", path], stdout=subprocess.DEVNULL, check=True)
