@@ -24,7 +24,8 @@ pub const MOST: usize = 500;
 pub struct Plan<'a> {
     /// The directories of the layers, the topmost last, as an image lists them.
     pub layers: Vec<&'a Path>,
-    /// Where changes go; without it the root is read-only.
+    /// Where changes go; without it the files are to be looked at only: read-only, no program among them makes whoever runs it
+    /// root, and no device opens.
     pub upper: Option<Upper<'a>>,
 }
 
@@ -65,7 +66,7 @@ pub fn prepare(dir: &Path, root: Option<&Path>) -> Result<()> {
 
 /// Makes the mount, attached nowhere yet.
 ///
-/// A single layer without changes is bound read-only; layers are not bound as a container's root, so what one layer marks as removed
+/// A single layer without changes is bound; layers are not bound as a container's root, so what one layer marks as removed
 /// shows there as the device 0:0 that the mark is. Needs the new mount interface (Linux 5.2), or [`sys::mount::claim_namespace`].
 pub fn mount(plan: &Plan<'_>, userxattr: bool) -> Result<Loose> {
     if plan.layers.len() > MOST {
@@ -77,9 +78,14 @@ pub fn mount(plan: &Plan<'_>, userxattr: bool) -> Result<Loose> {
     match (plan.layers.as_slice(), plan.upper) {
         ([], None) => bail!("mount an image of no layers: it has no files to show"),
         ([], Some(upper)) => bind(&upper.dir.join("upper"), Attr::empty()),
-        ([layer], None) => bind(layer, Attr::RDONLY),
+        ([layer], None) => bind(layer, to_look_at()),
         _ => overlay::mount(plan, userxattr),
     }
+}
+
+/// What a mount is that belongs to no container: its files are an image's, and the host's users could use them.
+pub(crate) fn to_look_at() -> Attr {
+    Attr::RDONLY | Attr::NOSUID | Attr::NODEV
 }
 
 fn bind(path: &Path, attr: Attr) -> Result<Loose> {

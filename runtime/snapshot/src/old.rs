@@ -47,7 +47,7 @@ fn apart(plan: &Plan<'_>, userxattr: bool) -> Result<Loose> {
         let flags = if plan.upper.is_some() {
             MsFlags::empty()
         } else {
-            MsFlags::MS_RDONLY
+            MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV
         };
         sys::mount::mount(
             Some("overlay"),

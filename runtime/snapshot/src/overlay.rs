@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use sys::Errno;
 use sys::mount::{Attr, Loose, NewFs};
 
-use crate::{Plan, Upper, forget_volatile, old, refused, volatile_mark};
+use crate::{Plan, Upper, forget_volatile, old, refused, to_look_at, volatile_mark};
 
 /// The longest value that fsconfig(2) takes.
 const LONGEST: usize = 255;
@@ -88,7 +88,7 @@ pub(crate) fn finish(context: NewFs, plan: &Plan<'_>) -> Result<Loose> {
     let attr = if plan.upper.is_some() {
         Attr::empty()
     } else {
-        Attr::RDONLY
+        to_look_at()
     };
     let mounted = context.mount_or_why(attr);
     mounted.map_err(|(errno, why)| failed(plan, errno, why))

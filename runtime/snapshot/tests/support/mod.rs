@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use snapshot::{Plan, Upper};
-use sys::fs::open_path;
+use sys::fs::{FsFlags, fstatvfs, open_path};
 use sys::mount::{MsFlags, mount};
 use sys::process::{Namespaces, unshare};
 
@@ -82,9 +82,19 @@ pub(crate) fn check(place: &Path, count: usize) {
             assert!(root.join(format!("own{number}")).exists(), "{name}");
         }
         let written = fs::write(root.join("new"), "new").map_err(|why| why.kind());
+        let flags = fstatvfs(open_path(&root).expect("open it"))
+            .expect("its flags")
+            .flags();
+        let safe = FsFlags::ST_RDONLY | FsFlags::ST_NOSUID | FsFlags::ST_NODEV;
         match upper {
-            Some(_) => assert_eq!(written, Ok(())),
-            None => assert_eq!(written, Err(std::io::ErrorKind::ReadOnlyFilesystem)),
+            Some(_) => {
+                assert_eq!(written, Ok(()));
+                assert!(!flags.intersects(safe), "{flags:?}");
+            }
+            None => {
+                assert_eq!(written, Err(std::io::ErrorKind::ReadOnlyFilesystem));
+                assert!(flags.contains(safe), "{flags:?}");
+            }
         }
     }
     assert!(dir.join("upper/new").exists());
