@@ -12,7 +12,7 @@ use crate::root::Store;
 /// What a commit writes beside the content.
 #[derive(Debug, Default, Clone)]
 pub struct Records {
-    /// Images; one that is known is replaced.
+    /// Images; one that is known is replaced. Its names that had no manifest lead to the one that it has got.
     pub images: Vec<ImageRecord>,
     /// Names; one that is taken moves.
     pub names: Vec<NewName>,
@@ -116,7 +116,13 @@ impl Store {
 
     /// Forgets an image, its names and digests; tells whether it was there. Its content is removed by [`Store::collect`].
     pub fn remove_image(&self, id: &Digest) -> Result<bool> {
-        self.remove("DELETE FROM images WHERE id = ?", [id.to_string()])
+        // Of what is removed the user is told: durably, and even when the disk is full.
+        self.with_spare(|| {
+            self.db().write(Durability::Now, |transaction| {
+                let sql = "DELETE FROM images WHERE id = ?";
+                Ok(transaction.execute(sql, [id.to_string()])? > 0)
+            })
+        })
     }
 
     /// Returns all names, in order.
@@ -151,9 +157,29 @@ impl Store {
             .write(Durability::Now, |transaction| write(transaction, &records))
     }
 
-    /// Removes a name; tells whether it was there.
-    pub fn remove_name(&self, name: &str) -> Result<bool> {
-        self.remove("DELETE FROM names WHERE name = ?", [name])
+    /// Removes names of an image, and digests of repositories that led to it, and with the last of them the image, all or nothing; tells
+    /// whether the image went.
+    pub fn remove_names(
+        &self,
+        image: &Digest,
+        names: &[String],
+        pins: &[(String, Digest)],
+    ) -> Result<bool> {
+        let id = image.to_string();
+        self.with_spare(|| {
+            self.db().write(Durability::Now, |transaction| {
+                for name in names {
+                    let sql = "DELETE FROM names WHERE name = ? AND image = ?";
+                    transaction.execute(sql, [name, &id])?;
+                }
+                for (repository, digest) in pins {
+                    let sql = "DELETE FROM pins WHERE repository = ? AND digest = ? AND image = ?";
+                    transaction.execute(sql, [repository, &digest.to_string(), &id])?;
+                }
+                let sql = "DELETE FROM images WHERE id = ?1 AND id NOT IN (SELECT image FROM names) AND id NOT IN (SELECT image FROM pins)";
+                Ok(transaction.execute(sql, [&id])? > 0)
+            })
+        })
     }
 
     /// Returns the digests of an image, by repository.
@@ -173,12 +199,6 @@ impl Store {
         let sql = format!("{PINS} WHERE repository = ? AND digest = ?");
         let found = self.list(&sql, params![repository, digest.to_string()], pin)?;
         Ok(found.into_iter().next())
-    }
-
-    /// Forgets a digest of a repository; tells whether it was there.
-    pub fn remove_pin(&self, repository: &str, digest: &Digest) -> Result<bool> {
-        let sql = "DELETE FROM pins WHERE repository = ? AND digest = ?";
-        self.remove(sql, params![repository, digest.to_string()])
     }
 
     /// Returns what a document names.
@@ -266,15 +286,6 @@ impl Store {
         })
     }
 
-    /// Deletes rows, of which the user is told: durably, and even when the disk is full.
-    fn remove(&self, sql: &str, values: impl Params + Clone) -> Result<bool> {
-        self.with_spare(|| {
-            self.db().write(Durability::Now, |transaction| {
-                Ok(transaction.execute(sql, values.clone())? > 0)
-            })
-        })
-    }
-
     fn note(&self, sql: &str, values: impl Params + Clone) -> Result<()> {
         self.db().write(Durability::Kill, |transaction| {
             transaction.prepare_cached(sql)?.execute(values.clone())?;
@@ -352,6 +363,11 @@ fn write_image(
             number(now()),
         ],
     )?;
+    if let Some(manifest) = image.manifest {
+        // As the names are by now: one that was moved meanwhile stays where it is.
+        let sql = "UPDATE names SET manifest = ?2 WHERE image = ?1 AND manifest IS NULL";
+        transaction.execute(sql, params![id, manifest.to_string()])?;
+    }
     transaction.execute("DELETE FROM image_layers WHERE image = ?", [&id])?;
     let sql = "INSERT INTO image_layers (image, position, layer) VALUES (?, ?, ?)";
     let mut insert = transaction.prepare_cached(sql)?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use image::{Descriptor, Digest, Manifest, Platform, Reference, Repository};
 use registry::{Body, Client};
-use store::{Lease, NewName, Pin, Records, Staged, Store};
+use store::{Lease, Pin, Records, Staged, Store};
 
 use crate::find::{Found, by_name};
 use crate::progress::Event;
@@ -275,22 +275,9 @@ fn record(
         let mut image = found.record.clone();
         image.manifest = Some(manifest);
         records.images = vec![image];
-        records.names = renamed(store, found, manifest)?;
     }
     store.commit(staged, records)?;
     Ok(())
-}
-
-/// All names of the image lead to the manifest that it has now, so that each pushes the same.
-fn renamed(store: &Store, found: &Found, manifest: Digest) -> anyhow::Result<Vec<NewName>> {
-    let names = store.names_of(&found.id)?.into_iter();
-    let without = names.filter(|name| name.manifest.is_none());
-    let named = without.map(|name| NewName {
-        name: name.name,
-        image: found.id,
-        manifest: Some(manifest),
-    });
-    Ok(named.collect())
 }
 
 /// The same host, whatever the path: only there a blob can be mounted from.

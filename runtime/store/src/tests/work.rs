@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::db::Durability;
 use crate::{Collect, Error, Partial};
 
 const ALL: Collect = Collect { unfinished: true };
@@ -75,18 +76,83 @@ fn names_lead_to_images_that_are_there() {
     let refused = store.set_name("docker.io/library/other:2", &unknown, None);
     assert!(matches!(refused, Err(Error::Missing(_))), "{refused:?}");
 
-    assert!(store.remove_name(&first).unwrap());
-    assert!(!store.remove_name(&first).unwrap());
-    let pin = store.pin("docker.io/library/sample", &manifest).unwrap();
-    assert_eq!(pin.unwrap().image, id);
-    assert!(
-        store
-            .remove_pin("docker.io/library/sample", &manifest)
-            .unwrap()
-    );
+    let sole = vec![("docker.io/library/sample".to_owned(), manifest)];
+    assert!(!store.remove_names(&id, &[first], &sole).unwrap());
+    assert_eq!(store.names_of(&id).unwrap().len(), 1);
+    assert_eq!(store.pins().unwrap(), []);
     // Named by the other name still.
     store.collect(ALL).unwrap();
     sample.assert_whole(&store);
+}
+
+#[test]
+fn an_image_goes_with_its_last_name_or_neither_does() {
+    let root = Root::new();
+    let store = root.open();
+    let sample = Sample::new(0);
+    sample.pull(&store, &nothing).unwrap();
+    let (id, names) = (sample.id(), [sample.name()]);
+    let pins = [(
+        "docker.io/library/sample".to_owned(),
+        Digest::of(&sample.manifest),
+    )];
+    // What ends the work behind the names and before the image.
+    let stop = "CREATE TRIGGER stop BEFORE DELETE ON images BEGIN SELECT RAISE(ABORT, 'stop'); END";
+    let change = |sql: &str| {
+        let done = store.db().write(Durability::Now, |transaction| {
+            Ok(transaction.execute_batch(sql)?)
+        });
+        done.unwrap();
+    };
+    change(stop);
+    assert!(store.remove_names(&id, &names, &pins).is_err());
+    assert_eq!(store.names_of(&id).unwrap().len(), 1);
+    assert_eq!(store.digests_of(&id).unwrap().len(), 1);
+    change("DROP TRIGGER stop");
+    // A name that has moved meanwhile is another image's.
+    let other = Sample::new(5);
+    other.pull(&store, &nothing).unwrap();
+    assert!(!store.remove_names(&id, &[other.name()], &[]).unwrap());
+    assert!(store.remove_names(&id, &names, &pins).unwrap());
+    assert_eq!(store.names().unwrap().len(), 1);
+    assert_eq!(store.image(&id).unwrap(), None);
+}
+
+#[test]
+fn a_first_manifest_is_for_the_names_that_the_image_has_by_then() {
+    let root = Root::new();
+    let store = root.open();
+    let samples = [0, 5].map(Sample::new);
+    for sample in &samples {
+        sample.pull(&store, &nothing).unwrap();
+    }
+    let [id, other] = samples.each_ref().map(Sample::id);
+    let (first, old) = (Digest::of(&samples[0].manifest), Digest::of(b"old"));
+    for (name, image) in [("host/a:moved", &other), ("host/a:none", &id)] {
+        store.set_name(name, image, None).unwrap();
+    }
+    let lease = store.lease().unwrap();
+    let blobs = vec![store.stage_bytes(&lease, b"old").unwrap()];
+    let staged = Staged {
+        blobs,
+        ..Staged::default()
+    };
+    store.commit(staged, Records::default()).unwrap();
+    store.set_name("host/a:old", &id, Some(&old)).unwrap();
+    let images = samples[0].records().images;
+    let records = Records {
+        images,
+        ..Records::default()
+    };
+    store.commit(Staged::default(), records).unwrap();
+    for (name, image, manifest) in [
+        ("host/a:moved", other, None),
+        ("host/a:none", id, Some(first)),
+        ("host/a:old", id, Some(old)),
+    ] {
+        let found = store.name(name).unwrap().unwrap();
+        assert_eq!((found.image, found.manifest), (image, manifest), "{name}");
+    }
 }
 
 #[test]
