@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use image::{Config, Digest, Reference};
 use store::{ImageRecord, Store};
 
@@ -92,8 +91,10 @@ pub(crate) fn by_name(store: &Store, reference: &Reference) -> Result<Option<Fou
             None => return Ok(None),
         }
     };
-    let record = store.image(&image)?;
-    let record = record.with_context(|| format!("{reference} names an image that is not here"))?;
+    // Somebody may have removed it since, and its names with it.
+    let Some(record) = store.image(&image)? else {
+        return Ok(None);
+    };
     Ok(Some(Found {
         id: image,
         name: Some(reference.clone()),

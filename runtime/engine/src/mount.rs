@@ -1,6 +1,15 @@
-//! Mount: an image's files, to look at, in a directory. Read-only.
+//! Mount: an image's files, to look at, in a directory: read-only, and of no more use to the host's users than any other files.
+//!
+//! ```text
+//! RUN_ROOT/images/HEX      where an image is mounted that was given no directory
+//! RUN_ROOT/mounts/HEX      a mount, by the sha256 of its path; JSON: { "id": the image, "path": .. }
+//! ```
+//!
+//! A note is written before its mount is made, since a mount that nobody knows of would lose its files with the image, and goes when
+//! it is found without. Whoever looks at the notes has locked their directory.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -28,15 +37,25 @@ pub struct Mounted {
     pub path: PathBuf,
 }
 
+/// What is mounted. Nobody mounts anything as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub mounts: Vec<Mounted>,
+    _lock: Option<File>,
+}
+
 impl Engine {
     /// Mounts an image, read-only; without a directory, in one of our own, which is returned.
     pub fn mount(&self, name: &str, at: Option<&Path>) -> Result<PathBuf> {
+        // First: what is found then is removed by nobody.
+        make_own(&self.notes())?;
+        let table = self.mount_table()?;
         let found = self.find(name)?;
         let path = match at {
             Some(path) => absolute(path)?,
             None => self.settings.run_root.join("images").join(found.id.hex()),
         };
-        if self.mounts()?.iter().any(|mounted| mounted.path == path) {
+        if table.mounts.iter().any(|mounted| mounted.path == path) {
             return Err(Error::new(
                 Kind::Conflict,
                 format!("{} is mounted already", path.display()),
@@ -51,7 +70,6 @@ impl Engine {
             upper: None,
         };
         let loose = snapshot::mount(&plan, crate::unpack::options().userxattr)?;
-        // Before the mount: one that nobody knows of would lose its files with the image.
         let note = self.note(&path, &found.id)?;
         let attached = attach(loose, &path);
         if attached.is_err() {
@@ -63,7 +81,7 @@ impl Engine {
 
     /// Unmounts an image, by its name or by the directory.
     pub fn unmount(&self, name: &str, options: &Unmount) -> Result<PathBuf> {
-        let mounts = self.mounts()?;
+        let Table { mounts, _lock } = self.mount_table()?;
         let by_path = absolute(Path::new(name)).ok();
         let by_path = by_path.and_then(|path| mounts.iter().find(|mounted| mounted.path == path));
         let mounted = match by_path {
@@ -96,21 +114,29 @@ impl Engine {
 
     /// Lists what is mounted.
     pub fn mounts(&self) -> Result<Vec<Mounted>> {
+        Ok(self.mount_table()?.mounts)
+    }
+
+    /// Returns what is mounted, and keeps it so.
+    pub(crate) fn mount_table(&self) -> Result<Table> {
+        let lock = lock(&self.notes())?;
         let mut mounts = Vec::new();
-        let Ok(notes) = fs::read_dir(self.notes()) else {
-            return Ok(mounts);
-        };
-        let mounted = mounted_paths()?;
-        for note in notes.flatten() {
-            let file = note.path();
-            match read(&file) {
-                Some(known) if mounted.contains(&known.path) => mounts.push(known),
-                // Unmounted by hand, or by a reboot.
-                _ => forget(&file),
+        if lock.is_some() {
+            let mounted = mounted_paths()?;
+            for note in fs::read_dir(self.notes()).into_iter().flatten().flatten() {
+                let file = note.path();
+                match read(&file) {
+                    Some(known) if mounted.contains(&known.path) => mounts.push(known),
+                    // Unmounted by hand, or by a reboot; or never mounted, by a kill.
+                    _ => forget(&file),
+                }
             }
         }
         mounts.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(mounts)
+        Ok(Table {
+            mounts,
+            _lock: lock,
+        })
     }
 
     fn notes(&self) -> PathBuf {
@@ -118,9 +144,7 @@ impl Engine {
     }
 
     fn note(&self, path: &Path, id: &Digest) -> anyhow::Result<PathBuf> {
-        let dir = self.notes();
-        make_own(&dir)?;
-        let note = dir.join(note_name(path));
+        let note = self.notes().join(note_name(path));
         let text = json!({ "id": id.to_string(), "path": path.to_string_lossy() }).to_string();
         fs::write(&note, text).with_context(|| format!("write {}", note.display()))?;
         Ok(note)
@@ -132,6 +156,16 @@ fn make_own(path: &Path) -> anyhow::Result<()> {
     let mut making = fs::DirBuilder::new();
     let made = making.recursive(true).mode(0o700).create(path);
     made.with_context(|| format!("make {}", path.display()))
+}
+
+/// Locks a directory; where there is none, nothing was ever mounted.
+fn lock(dir: &Path) -> anyhow::Result<Option<File>> {
+    let file = match File::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.with_context(|| format!("open {}", dir.display()))?,
+    };
+    sys::fs::lock(&file).with_context(|| format!("lock {}", dir.display()))?;
+    Ok(Some(file))
 }
 
 fn note_name(path: &Path) -> String {

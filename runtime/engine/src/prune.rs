@@ -34,12 +34,12 @@ impl Engine {
             .only(&["dangling", "label", "label!", "until"])?;
         let dangling = options.filters.flag("dangling")?.unwrap_or(!options.all);
         let until = options.filters.until()?;
-        let mounts = self.mounts()?;
+        let table = self.mount_table()?;
         let mut pruned = Pruned::default();
         for image in self.images(&List::default())? {
             let named = !image.names.is_empty() || (!dangling && !image.digests.is_empty());
             if (dangling && named)
-                || mounts.iter().any(|mount| mount.id == image.id)
+                || table.mounts.iter().any(|mount| mount.id == image.id)
                 || until.is_some_and(|until| image.created >= until)
                 || !options.filters.labels_match(&image.labels)
             {
@@ -49,6 +49,7 @@ impl Engine {
                 delete(&self.store, &record, &mut pruned.lines)?;
             }
         }
+        drop(table);
         // As in removal: what cannot be ended now, the next run ends.
         drop(self.end_abandoned());
         let collected = self.store.collect(Collect { unfinished: true })?;

@@ -51,8 +51,8 @@ impl Engine {
     /// Removes images and names, going on after what cannot be removed.
     pub fn remove(&self, names: &[String], options: &Remove) -> Removed {
         let mut removed = Removed::default();
-        let mounts = match self.mounts() {
-            Ok(mounts) => mounts,
+        let table = match self.mount_table() {
+            Ok(table) => table,
             Err(error) => {
                 removed.errors.push(error);
                 return removed;
@@ -63,13 +63,14 @@ impl Engine {
                 &self.store,
                 name,
                 options.force,
-                &mounts,
+                &table.mounts,
                 &mut removed.lines,
             );
             if let Err(error) = done {
                 removed.errors.push(error);
             }
         }
+        drop(table);
         // The names are gone whatever comes of the files: whoever collects next finds them again.
         if removed
             .lines
@@ -132,6 +133,24 @@ impl Called {
             && self.pins.iter().all(|pin| pin.0 == repository)
     }
 
+    /// What goes with a name: with the last tag of a repository the digests that the image is known by there.
+    fn under(&self, name: &Reference) -> (Vec<String>, Vec<(String, Digest)>) {
+        let repository = name.repository.canonical();
+        if let Some(digest) = name.digest {
+            return (Vec::new(), vec![(repository, digest)]);
+        }
+        let canonical = name.canonical();
+        let same = |other: &String| {
+            let other = other.parse::<Reference>();
+            other.is_ok_and(|other| other.repository == name.repository)
+        };
+        let mut others = self.names.iter().filter(|other| **other != canonical);
+        let mut pins = self.pins.clone();
+        let stay = others.any(same);
+        pins.retain(|pin| !stay && pin.0 == repository);
+        (vec![canonical], pins)
+    }
+
     /// At most one tag, and all in one repository.
     fn is_single(&self) -> bool {
         let names = self
@@ -159,41 +178,26 @@ fn remove(
     if let Some(mount) = mounts.iter().find(|mount| last && mount.id == found.id) {
         return Err(mounted(mount));
     }
-    if let Some(reference) = &found.name {
-        untag(store, &found.id, reference, lines)?;
-        if !Called::read(store, &found.id)?.is_empty() {
-            return Ok(());
+    let Some(reference) = &found.name else {
+        if !called.is_empty() && !called.is_single() && !force {
+            return Err(conflict(
+                &found.id,
+                "image is referenced in multiple repositories",
+            ));
         }
-    } else if !called.is_empty() && !called.is_single() && !force {
-        return Err(conflict(
-            &found.id,
-            "image is referenced in multiple repositories",
-        ));
-    }
-    delete(store, &found.record, lines)
-}
-
-/// Takes one name away; with the last tag of a repository go the digests that it is known by there.
-fn untag(store: &Store, id: &Digest, name: &Reference, lines: &mut Vec<Line>) -> Result<()> {
-    let repository = name.repository.canonical();
-    if let Some(digest) = &name.digest {
-        store.remove_pin(&repository, digest)?;
-        lines.push(Line::Untagged(name.to_string()));
-        return Ok(());
-    }
-    store.remove_name(&name.canonical())?;
-    lines.push(Line::Untagged(name.to_string()));
-    let left = Called::read(store, id)?;
-    let same = |other: &String| {
-        let other = other.parse::<Reference>();
-        other.is_ok_and(|other| other.repository == name.repository)
+        return delete(store, &found.record, lines);
     };
-    if left.names.iter().any(same) {
-        return Ok(());
+    let (names, pins) = called.under(reference);
+    // All at once: after a kill in between nobody would find the rest by the name that he knows.
+    let gone = store.remove_names(&found.id, &names, &pins)?;
+    lines.push(Line::Untagged(reference.to_string()));
+    if reference.digest.is_none() {
+        let untagged =
+            |(_, digest): &(String, Digest)| format!("{}@{digest}", reference.repository);
+        lines.extend(pins.iter().map(untagged).map(Line::Untagged));
     }
-    for (_, digest) in left.pins.iter().filter(|pin| pin.0 == repository) {
-        store.remove_pin(&repository, digest)?;
-        lines.push(Line::Untagged(format!("{}@{digest}", name.repository)));
+    if gone {
+        deleted(store, &found.record, lines)?;
     }
     Ok(())
 }
@@ -211,6 +215,11 @@ pub(crate) fn delete(store: &Store, record: &ImageRecord, lines: &mut Vec<Line>)
     for (repository, digest) in &called.pins {
         lines.push(Line::Untagged(familiar(&format!("{repository}@{digest}"))));
     }
+    deleted(store, record, lines)
+}
+
+/// Tells of an image that is gone, and of the layers that nobody else has.
+fn deleted(store: &Store, record: &ImageRecord, lines: &mut Vec<Line>) -> Result<()> {
     lines.push(Line::Deleted(record.id.to_string()));
     let left = store.images()?;
     let left: BTreeSet<Digest> = left

@@ -1,6 +1,9 @@
 //! Names, lists, and removal.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use store::{NewName, Records, Staged};
 
 use super::support::{Scratch, engine, import, tar};
 use crate::{Filters, Kind, Line, List, Prune, Remove, Rows, rows};
@@ -46,6 +49,72 @@ fn images_are_found_by_name_and_by_the_beginning_of_an_id() {
     let error = engine.find(&ambiguous.unwrap()).unwrap_err();
     assert_eq!(error.kind(), Kind::Ambiguous);
     assert!(error.hint().unwrap().starts_with("it is one of "));
+}
+
+#[test]
+fn an_image_that_goes_away_just_now_is_not_found() {
+    let here = Scratch::new();
+    let engine = engine(&here.0);
+    let id = import(&engine, &tar(&here.0, "a", &[10]), "app:1");
+    let store = engine.store();
+    let image = store.image(&id).unwrap().unwrap();
+    let name = store.names_of(&id).unwrap().remove(0);
+    let records = Records {
+        images: vec![image],
+        names: vec![NewName {
+            name: name.name,
+            image: id,
+            manifest: None,
+        }],
+        ..Records::default()
+    };
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..100 {
+                assert!(store.remove_image(&id).unwrap());
+                store.commit(Staged::default(), records.clone()).unwrap();
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        while !ended.load(Ordering::Relaxed) {
+            let error = engine.find("app:1").err().map(|error| error.to_string());
+            assert!(error.is_none_or(|error| error == "No such image: app:1"));
+        }
+    });
+}
+
+#[test]
+fn two_who_mount_at_once_know_of_each_other() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let here = Scratch::new();
+    let engine = engine(&here.0);
+    import(&engine, &tar(&here.0, "a", &[10]), "app:1");
+    let places: Vec<_> = (0..4).map(|n| here.join(&format!("at{n}"))).collect();
+    for _ in 0..10 {
+        std::thread::scope(|scope| {
+            for place in &places {
+                let engine = &engine;
+                scope.spawn(move || {
+                    fs::create_dir(place).unwrap();
+                    engine.mount("app:1", Some(place)).unwrap();
+                });
+            }
+        });
+        let mounts = engine.mounts().unwrap();
+        for place in &places {
+            let known = mounts.iter().any(|mounted| mounted.path == *place);
+            let place_name = place.to_string_lossy();
+            let gone = engine.unmount(&place_name, &crate::Unmount::default());
+            if !known {
+                nix::mount::umount(place).unwrap();
+            }
+            fs::remove_dir(place).unwrap();
+            assert!(known && gone.is_ok(), "{place_name}: {gone:?}");
+        }
+    }
 }
 
 #[test]
