@@ -2,7 +2,7 @@
 
 mod http;
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -23,6 +23,8 @@ pub struct ImportDocker {
     pub program: Option<PathBuf>,
 }
 
+/// The most of a program's complaint that is shown.
+const LONGEST: u64 = 4 << 10;
 const SOCKET: &str = "/var/run/docker.sock";
 
 impl Engine {
@@ -77,7 +79,7 @@ impl Engine {
             return Ok(Loaded::default());
         }
         let mut child = Command::new(program)
-            .arg("save")
+            .args(["save", "--"])
             .args(&names)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -85,23 +87,33 @@ impl Engine {
             .spawn()
             .with_context(said)?;
         let mut archive = child.stdout.take().context("docker save has no output")?;
+        let complaint = child.stderr.take().context("docker save has no errors")?;
+        // Beside the archive: whoever warns a lot waits for somebody to read it.
+        let complaint = std::thread::spawn(move || read_complaint(complaint));
         let loaded = self.load(&mut archive, &Load::default(), progress);
         drop(archive);
-        let mut complaint = Vec::new();
-        if let Some(mut from) = child.stderr.take() {
-            io::copy(&mut from, &mut complaint).context("read what docker says")?;
-        }
         let status = child.wait().context("wait for docker save")?;
-        if !status.success() && loaded.is_err() {
+        let complaint = complaint.join();
+        let complaint = complaint.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if !status.success() && loaded.is_err() && !complaint.is_empty() {
             bail!(refused(program, &complaint));
         }
         Ok(loaded?)
     }
 }
 
+/// Reads all that a program says, and keeps the beginning. What cannot be read is left out of the message.
+fn read_complaint(mut from: impl Read) -> Vec<u8> {
+    let mut complaint = Vec::new();
+    from.by_ref().take(LONGEST).read_to_end(&mut complaint).ok();
+    io::copy(&mut from, &mut io::sink()).ok();
+    complaint
+}
+
 fn refused(program: &Path, complaint: &[u8]) -> Error {
     let complaint = String::from_utf8_lossy(complaint);
-    let text = format!("{}: {}", program.display(), complaint.trim());
+    let lines: Vec<&str> = complaint.lines().filter(|line| !line.is_empty()).collect();
+    let text = format!("{}: {}", program.display(), lines.join("; "));
     Error::new(Kind::Unreachable, text)
 }
 
