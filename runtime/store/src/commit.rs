@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
 
 use image::Digest;
 use rusqlite::params;
@@ -47,8 +48,7 @@ impl Store {
         // After the sync: some file systems know only then how much it takes up.
         let blobs = staged.blobs.iter().map(|blob| blob_size(layout, blob));
         let blobs: Vec<_> = blobs.collect::<Result<_>>()?;
-        let layers = staged.layers.iter().map(|layer| layer_size(layout, layer));
-        let layers: Vec<_> = layers.collect::<Result<_>>()?;
+        let layers = layer_sizes(layout, &staged.layers)?;
         let _publishing: Lock = self.publishing()?;
         self.publish(&blobs, &layers)?;
         self.db().write(Durability::Now, |transaction| {
@@ -120,6 +120,21 @@ fn blob_size(layout: &Layout, blob: &StagedBlob) -> Result<Sized> {
         }
     }
     Err(Error::missing("blob", &digest))
+}
+
+/// Measures all layers at once: it is one question about each of their files.
+fn layer_sizes(layout: &Layout, layers: &[StagedLayer]) -> Result<Vec<Sized>> {
+    thread::scope(|scope| {
+        let measure = |layer| scope.spawn(move || layer_size(layout, layer));
+        let measuring: Vec<_> = layers.iter().map(measure).collect();
+        let joined = measuring.into_iter().map(|thread| {
+            let done = thread.join();
+            done.unwrap_or_else(|_| {
+                Err(Error::other("a thread that measured a layer has panicked"))
+            })
+        });
+        joined.collect()
+    })
 }
 
 fn layer_size(layout: &Layout, layer: &StagedLayer) -> Result<Sized> {

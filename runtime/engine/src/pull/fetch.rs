@@ -12,7 +12,6 @@ use store::Partial;
 use tokio::task::JoinSet;
 
 use super::front::Front;
-use super::pace::Pace;
 use crate::Error;
 use crate::progress::{Layer, Step};
 
@@ -33,7 +32,6 @@ pub(crate) struct Flow {
     pub descriptor: Descriptor,
     pub partial: Arc<Partial>,
     pub front: Arc<Front>,
-    pub pace: Arc<Pace>,
     pub layer: Layer,
 }
 
@@ -143,7 +141,6 @@ async fn write(flow: &Flow, mut stream: BlobStream) -> Result<()> {
 
 fn keep(flow: &Flow, bytes: &[u8], at: u64) -> Result<()> {
     flow.partial.write_at(bytes, at)?;
-    flow.pace.came(bytes.len() as u64);
     let have = flow.front.wrote(at..at + bytes.len() as u64);
     let size = flow.descriptor.size;
     flow.layer.is(if have < size {

@@ -130,7 +130,7 @@ pub(crate) struct Behind {
     at: u64,
     hasher: Hasher,
     /// Told how far the reader is.
-    tell: Box<dyn Fn(u64) + Send>,
+    tell: Box<dyn FnMut(u64) + Send>,
 }
 
 impl std::fmt::Debug for Behind {
@@ -145,7 +145,7 @@ impl Behind {
         file: File,
         size: u64,
         algorithm: image::Algorithm,
-        tell: Box<dyn Fn(u64) + Send>,
+        tell: Box<dyn FnMut(u64) + Send>,
     ) -> Self {
         let hasher = Hasher::new(algorithm);
         Self {

@@ -202,7 +202,6 @@ impl Job {
             descriptor: self.part.descriptor.clone(),
             partial: Arc::clone(&partial),
             front: Arc::clone(&front),
-            pace: Arc::clone(&self.pace),
             layer: self.layer.clone(),
         });
         let to_the_end = resumed || partial.size() <= SMALL;
@@ -244,8 +243,11 @@ impl Job {
             .try_clone()
             .context("open the download for reading")?;
         let (layer, size) = (self.layer.clone(), partial.size());
-        let seen = Arc::clone(front);
+        let (seen, pace) = (Arc::clone(front), Arc::clone(&self.pace));
+        let mut before = 0;
         let tell = Box::new(move |have| {
+            pace.unpacked(have - before);
+            before = have;
             // As long as bytes come, they are what is shown.
             if seen.have() == size {
                 layer.is(Step::Unpacking { have, size });
