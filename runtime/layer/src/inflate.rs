@@ -5,14 +5,11 @@ use std::io::{self, BufRead, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
-use zstd::stream::read::Decoder;
-
+use crate::frames::Frames;
 use crate::limits::{FREE, within};
 use crate::{Error, Limits};
+use flate2::bufread::MultiGzDecoder;
 
-/// The largest window that zstd's own tools use without being told to: 128 MiB of memory.
-const WINDOW: u32 = 27;
 /// Bytes that tell the forms apart.
 const MAGIC: usize = 4;
 
@@ -51,6 +48,8 @@ impl Form {
 ///
 /// Reading fails on a stream that ends early or goes on with anything but another member, and when the ratio is over the limit; that error is an
 /// [`Error`] inside of an [`io::Error`], and comes out of [`unpack`](crate::unpack) as itself.
+///
+/// A zstd stream that needs much memory waits until no other one in this process does: whoever reads two of them by turns waits for ever.
 pub fn inflate<'a, R: BufRead + Send + 'a>(
     mut compressed: R,
     declared: Option<Form>,
@@ -101,11 +100,7 @@ fn decoder<'a, R: BufRead + Send + 'a>(
     Ok(match form {
         Form::Tar => Box::new(from),
         Form::Gzip => Box::new(bounded(Box::new(MultiGzDecoder::new(from)))),
-        Form::Zstd => {
-            let mut frames = Decoder::with_buffer(from).map_err(Error::read)?;
-            frames.window_log_max(WINDOW).map_err(Error::read)?;
-            Box::new(bounded(Box::new(frames)))
-        }
+        Form::Zstd => Box::new(bounded(Box::new(Frames::new(from).map_err(Error::read)?))),
     })
 }
 

@@ -9,6 +9,7 @@
 
 mod compress;
 mod error;
+mod frames;
 mod inflate;
 mod limits;
 mod name;

@@ -12,6 +12,8 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of the unpacked tree (holes count), and apart from that of the archive.
     pub bytes: u64,
+    /// Of these, bytes that are no more than a claim: holes of sparse files. Whoever packs the tree writes them as zeros.
+    pub holes: u64,
     /// Inflated bytes for each compressed one, beyond the first 64 MiB.
     pub ratio: u64,
     /// Directories in each other.
@@ -37,6 +39,7 @@ impl Default for Limits {
         Self {
             entries: 4_000_000,
             bytes: 1 << 40,
+            holes: 1 << 40,
             // Deflate makes at most 1032 bytes of one, and a layer that is one file of zeros is an honest layer: this is
             // for zstd, which can do a hundred times more.
             ratio: 1100,

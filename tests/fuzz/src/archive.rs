@@ -13,6 +13,7 @@ use crate::place::Place;
 const LIMITS: Limits = Limits {
     entries: 100,
     bytes: 1 << 20,
+    holes: 1 << 19,
     ratio: 1100,
     depth: 16,
     extended: 4096,

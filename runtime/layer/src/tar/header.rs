@@ -207,7 +207,9 @@ pub(crate) fn or<T>(
     extended.map_or_else(header, Ok)
 }
 
-/// Bounds the size against what the extended header says of it: both have to mean the same bytes.
+/// Bounds the size against what the extended header says of it: both have to mean the same bytes. Who reads the one where others read the other
+/// finds other entries in the data. Nobody who writes an archive says two things: where both sizes stand, for one that a header can hold, they
+/// are the same in GNU tar, libarchive, Python's tarfile, Go's archive/tar and node-tar.
 pub(crate) fn size(header: u64, extended: &pax::Fields) -> Result<u64, String> {
     match extended.size {
         None => Ok(header),

@@ -80,6 +80,8 @@ pub(crate) struct Archive<R> {
     headers: u64,
     /// Bytes of the tree so far.
     unpacked: u64,
+    /// Bytes of them that the archive does not have.
+    holes: u64,
     /// Of the entry's data, what has not been read.
     left: u64,
     padding: u64,
@@ -96,6 +98,7 @@ impl<R: Read> Archive<R> {
             most,
             headers: 0,
             unpacked: 0,
+            holes: 0,
             left: 0,
             padding: 0,
             extended: Vec::new(),
@@ -167,23 +170,21 @@ impl<R: Read> Archive<R> {
         self.input.finish()
     }
 
-    /// Returns the next header; none at the end, which is two blocks of zeros. Where the stream ends behind the first one nobody misses the second.
+    /// Returns the next header; none at the end, which is two blocks of zeros. A stream that ends without them behind an entry is whole, too: Go's
+    /// archive/tar, which other engines read layers with, takes it so, some programs write it so, and the digest tells whether something is missing.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
         let at = self.input.at();
-        let wrong = |why: &str| Error::Archive {
-            at,
-            why: why.to_owned(),
-        };
         let Some(block) = self.input.block()? else {
-            return Err(wrong("the stream ends without the end of the archive"));
+            return Ok(None);
         };
         if block != [0; BLOCK] {
             return Ok(Some(block));
         }
         match self.input.block()? {
-            Some(second) if second != [0; BLOCK] => Err(wrong(
-                "a lone block of zeros: readers disagree whether this is the end",
-            )),
+            Some(second) if second != [0; BLOCK] => Err(Error::Archive {
+                at,
+                why: "a lone block of zeros: readers disagree whether this is the end".to_owned(),
+            }),
             _ => Ok(None),
         }
     }
@@ -285,15 +286,14 @@ impl<R: Read> Archive<R> {
             Kind::Char | Kind::Block => header.device().map_err(wrong)?,
             _ => (0, 0),
         };
-        let stored = header
-            .size()
-            .and_then(|size| header::size(size, fields))
-            .map_err(wrong)?;
-        if stored > 0 && entry.kind != Kind::File {
-            return Err(wrong(format!(
-                "{stored} bytes behind an entry that is no file: readers disagree whether they are data"
-            )));
-        }
+        // Of a link some programs write the size of the file that it leads to, of a directory that of its inode: there are no data behind these.
+        let stored = match entry.kind {
+            Kind::File => header
+                .size()
+                .and_then(|size| header::size(size, fields))
+                .map_err(wrong)?,
+            _ => 0,
+        };
         within(entry.xattrs.len() as u64, self.limits.xattrs, || {
             format!("entry {}: extended attributes", quote(&entry.name))
         })?;
@@ -310,6 +310,12 @@ impl<R: Read> Archive<R> {
         self.unpacked = self.unpacked.saturating_add(entry.size);
         within(self.unpacked, self.limits.bytes, || {
             format!("entry {}: bytes of all files", quote(&entry.name))
+        })?;
+        self.holes = self
+            .holes
+            .saturating_add(entry.size.saturating_sub(self.left));
+        within(self.holes, self.limits.holes, || {
+            format!("entry {}: bytes of holes in all files", quote(&entry.name))
         })
     }
 

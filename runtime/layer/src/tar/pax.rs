@@ -130,10 +130,7 @@ impl Sparse {
             }
             b"numblocks" => {}
             _ => {
-                return Err(format!(
-                    "GNU.sparse.{} is not known",
-                    String::from_utf8_lossy(key)
-                ));
+                return Err(format!("GNU.sparse field {} is not known", quote(key)));
             }
         }
         Ok(())
@@ -154,7 +151,7 @@ pub(crate) fn check_global(bytes: &[u8]) -> Result<(), String> {
         ];
         let kinds = [&b"GNU.sparse."[..], b"SCHILY.xattr.", b"LIBARCHIVE.xattr."];
         if plain.contains(&key) || kinds.iter().any(|kind| key.starts_with(kind)) {
-            let key = String::from_utf8_lossy(key);
+            let key = quote(key);
             return Err(format!("{key} for all entries: readers disagree about it"));
         }
         Ok(())

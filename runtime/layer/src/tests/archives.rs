@@ -16,6 +16,25 @@ fn names_and_numbers() {
     let long = "n".repeat(120);
     let rows = [
         ("nothing", vec![0; 1024], String::new()),
+        ("not even an end", Vec::new(), String::new()),
+        ("no end", file("a", "x"), "f:a=x".to_owned()),
+        (
+            "a header is the end",
+            [file("a", "x"), folder("d")].concat(),
+            "f:a=x d:d".to_owned(),
+        ),
+        (
+            "sizes of what has no data",
+            archive(&[
+                header(b"d/", b'5', 4096).to_vec(),
+                file("d/a", "x"),
+                with(header(b"s", b'2', 3), 157, b"d/a"),
+                with(header(b"h", b'1', 1), 157, b"d/a"),
+                pax(&[("size", "7")]),
+                header(b"p", b'6', 9).to_vec(),
+            ]),
+            "d:d f:d/a=x f:h=x p:p l:s->d/a".to_owned(),
+        ),
         (
             "one block at the end",
             archive(&[file("a", "x")])[..1536].to_vec(),
@@ -103,8 +122,6 @@ fn names_and_numbers() {
 fn what_readers_disagree_about() {
     let long = || special(b'L', b"name\0");
     let rows = [
-        ("empty stream", Vec::new(), "ends without the end"),
-        ("no end", file("a", "x"), "ends without the end"),
         (
             "cut header",
             file("a", "x")[..300].to_vec(),
@@ -171,9 +188,14 @@ fn what_readers_disagree_about() {
             "behind an extended header",
         ),
         (
+            "x at the end of the stream",
+            pax(&[("path", "a")]),
+            "behind an extended header",
+        ),
+        (
             "data behind a symlink",
             archive(&[with(header(b"a", b'2', 512), 157, b"b"), data(b"x")]),
-            "readers disagree",
+            "this is no header",
         ),
         (
             "a file with a slash",
@@ -232,6 +254,11 @@ fn what_readers_disagree_about() {
             "record without end",
             archive(&[special(b'x', b"9 path=ab"), file("a", "x")]),
             "does not end",
+        ),
+        (
+            "a sparse field that says something to the terminal",
+            archive(&[pax(&[("GNU.sparse.\x1b[2J", "1")]), file("a", "x")]),
+            "field \"\\u{1b}[2J\" is not known",
         ),
         (
             "path with NUL",

@@ -181,6 +181,7 @@ fn hard_links_stay_inside_and_do_not_follow() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn marks_and_devices() {
     let rows = [
         (
@@ -202,6 +203,27 @@ fn marks_and_devices() {
             "below a whiteout",
             archive(&[file(".wh./x", "")]),
             "error: nothing below it",
+        ),
+        (
+            "below a whiteout by a symlink",
+            archive(&[link("a", b'2', ".wh.b"), file("a/x", "x")]),
+            "error: a symlink leads below a whiteout",
+        ),
+        (
+            "a whiteout below a whiteout by a symlink",
+            archive(&[link("a", b'2', "b/.wh.c"), file("a/.wh.x", "")]),
+            "error: a symlink leads below a whiteout",
+        ),
+        (
+            "a whiteout through a symlinked directory",
+            archive(&[
+                folder("d"),
+                link("a", b'2', "d"),
+                file("a/.wh.x", ""),
+                file("a/.wh.y", ""),
+                file("a/y", "y"),
+            ]),
+            "l:a->d d:d w:d/x f:d/y=y",
         ),
         (
             "below a mark",
@@ -260,8 +282,30 @@ fn attributes_of_the_host_are_left_out_with_a_warning() {
         warnings[0].contains("\"a\"") && warnings[0].contains("1 more"),
         "{warnings:?}"
     );
+    assert!(warnings[0].contains("\"trusted.overlay.redirect\""));
     for name in ["a", "b"] {
         let names = sys::file::list_xattrs(File::open(dir.join(name)).unwrap()).unwrap();
         assert_eq!(names, [b"user.kept".to_vec()]);
     }
+}
+
+#[test]
+fn attributes_with_long_names_make_short_warnings() {
+    let scratch = Scratch::new();
+    let name = format!("SCHILY.xattr.user.overlay.{}\x1b[2J", "n".repeat(100_000));
+    let bytes = archive(&[pax(&[(&name, "x")]), file("a", "x")]);
+    let warnings = unpacked(&bytes, &scratch.dir("one")).unwrap().warnings;
+    let line = warnings.concat();
+    assert!(
+        line.len() < 500 && line.contains("it is the host's"),
+        "{line}"
+    );
+    assert!(!line.contains(char::is_control), "{line}");
+    let name = name.replace("overlay", "taken");
+    let bytes = archive(&[pax(&[(&name, "x")]), file("a", "x")]);
+    let error = unpacked(&bytes, &scratch.dir("two")).unwrap_err();
+    assert!(
+        error.len() < 500 && error.contains("set attribute"),
+        "{error}"
+    );
 }

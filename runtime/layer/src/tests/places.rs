@@ -167,3 +167,93 @@ fn verify_names_each_difference() {
         ]
     );
 }
+
+#[test]
+fn directories_that_are_not_open_any_more_are_found_again() {
+    // Deeper than what stays open, there and back; hard links have a way of their own, and one symlink goes back along it.
+    let deep = |depth: usize, name: &str| {
+        special(
+            b'L',
+            ["d/".repeat(depth), name.to_owned()].concat().as_bytes(),
+        )
+    };
+    let back = ["d/".repeat(90), "../".repeat(50)].concat();
+    let mut parts = vec![special(b'K', back.as_bytes()), link("back", b'2', "short")];
+    for (at, depth) in [200, 3, 100, 90, 50, 200, 1, 33, 32]
+        .into_iter()
+        .enumerate()
+    {
+        parts.extend([deep(depth, &format!("f{at}")), file("f", "x")]);
+        parts.extend([
+            deep(230 - depth, &format!("h{at}")),
+            special(b'K', &parts[parts.len() - 2][512..]),
+        ]);
+        parts.push(link("h", b'1', "short"));
+        parts.push(file(&format!("back/b{at}"), "y"));
+    }
+    let bytes = archive(&parts);
+    let scratch = Scratch::new();
+    let dir = scratch.dir("root");
+    unpacked(&bytes, &dir).unwrap();
+    let fd = File::open(&dir).unwrap();
+    let differences = verify(&bytes[..], fd.as_fd(), &Options::default());
+    assert_eq!(differences.unwrap().0, Vec::<String>::new());
+    for (depth, name) in [(200, "f0"), (30, "h0"), (32, "f8"), (198, "h8"), (40, "b4")] {
+        let path = dir.join("d/".repeat(depth)).join(name);
+        assert!(path.is_file(), "{name} in {depth} directories");
+    }
+}
+
+#[test]
+fn attributes_that_say_nothing_of_a_file_are_left_out() {
+    let scratch = Scratch::new();
+    let acl = "\x02\0\0\0\x01\0\x07\0\u{7f}";
+    let acl_of_a_file = [
+        ("SCHILY.xattr.system.posix_acl_default", acl),
+        ("SCHILY.xattr.user.a", "b"),
+    ];
+    let no_capability = [
+        ("SCHILY.xattr.security.capability", ""),
+        ("SCHILY.xattr.user.a", "b"),
+    ];
+    for (what, records) in [
+        ("a default ACL", acl_of_a_file),
+        ("a capability without bytes", no_capability),
+    ] {
+        let bytes = archive(&[pax(&records), file("f", "x")]);
+        check(what, &bytes, "f:f=x");
+        let dir = scratch.dir(what);
+        unpacked(&bytes, &dir).unwrap();
+        let names = sys::file::list_xattrs(File::open(dir.join("f")).unwrap()).unwrap();
+        assert_eq!(names, [b"user.a".to_vec()], "{what}");
+    }
+}
+
+#[test]
+fn holes_of_a_terabyte_cost_nothing() {
+    let records = [
+        ("GNU.sparse.size", "1099511627000"),
+        ("GNU.sparse.map", "4096,3,1099511626990,1"),
+    ];
+    let bytes = archive(&[pax(&records), file("s", "xyz!")]);
+    let scratch = Scratch::new();
+    let dir = scratch.dir("root");
+    unpacked(&bytes, &dir).unwrap();
+    let fd = File::open(&dir).unwrap();
+    let differs = || {
+        verify(&bytes[..], fd.as_fd(), &Options::default())
+            .unwrap()
+            .0
+    };
+    assert_eq!(differs(), Vec::<String>::new());
+    let sparse = File::options().write(true).open(dir.join("s")).unwrap();
+    let time = sparse.metadata().unwrap().modified().unwrap();
+    let change = |byte: &[u8], at| {
+        std::os::unix::fs::FileExt::write_all_at(&sparse, byte, at).unwrap();
+        sparse.set_modified(time).unwrap();
+    };
+    change(b"\0", 1 << 33);
+    assert_eq!(differs(), Vec::<String>::new(), "zeros that are no hole");
+    change(b"!", 1 << 33);
+    assert_eq!(differs(), ["\"s\": its contents are others"]);
+}

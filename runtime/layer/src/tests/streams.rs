@@ -100,6 +100,16 @@ fn limits_say_what_they_are() {
             "bytes of an extended header: 15 is over the limit of 10",
         ),
         (
+            Limits { holes: 20, ..all },
+            archive(&[
+                pax(&[("GNU.sparse.size", "12"), ("GNU.sparse.map", "4,2")]),
+                file("a", "xy"),
+                pax(&[("GNU.sparse.size", "12"), ("GNU.sparse.map", "4,1")]),
+                file("b", "x"),
+            ]),
+            "entry \"b\": bytes of holes in all files: 21 is over the limit of 20",
+        ),
+        (
             all,
             archive(&[special(b'L', deep.as_bytes()), folder("x")]),
             "directories in each other: 257 is over the limit of 256",

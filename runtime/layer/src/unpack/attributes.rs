@@ -9,6 +9,7 @@ use sys::fs::{self, FchmodatFlags, Gid, Mode, TimeSpec, Uid, UtimensatFlags};
 use super::Warnings;
 use super::dirs::Parent;
 use crate::Error;
+use crate::error::quote;
 use crate::tar::{Entry, Time};
 use crate::tree::{is_foreign, is_void};
 
@@ -77,17 +78,20 @@ impl Maker {
         name: &[u8],
         warnings: &mut Warnings,
     ) -> Result<(), Error> {
-        let shown = || String::from_utf8_lossy(xattr).escape_debug().to_string();
         match file::set_xattr(fd, xattr, value) {
             Ok(()) => Ok(()),
             Err(errno @ (Errno::EOPNOTSUPP | Errno::EPERM)) => {
-                let what = format!("attribute {} left out: {}", shown(), sys::reason(errno));
+                let what = format!(
+                    "attribute {} left out: {}",
+                    quote(xattr),
+                    sys::reason(errno)
+                );
                 warnings.add(&what, name);
                 Ok(())
             }
             Err(errno) => Err(Error::kernel(
                 name,
-                format!("set attribute {}", shown()),
+                format!("set attribute {}", quote(xattr)),
                 errno,
             )),
         }
@@ -102,11 +106,7 @@ impl Maker {
     ) -> Result<(), Error> {
         for (xattr, value) in &entry.xattrs {
             if is_foreign(xattr) {
-                let shown = String::from_utf8_lossy(xattr);
-                let what = format!(
-                    "attribute {} left out: it is the host's",
-                    shown.escape_debug()
-                );
+                let what = format!("attribute {} left out: it is the host's", quote(xattr));
                 warnings.add(&what, &entry.name);
             } else if xattr != DEFAULT_ACL && !is_void(xattr, value) {
                 self.set_xattr(fd, xattr, value, &entry.name, warnings)?;

@@ -2,7 +2,7 @@
 //!
 //! Every step opens one plain name in an open directory and follows no symlink, so that the kernel never walks a path of the archive's. Where
 //! a component is a symlink its target is walked in the same way, `..` going back along the directories that were entered: none of it can leave
-//! the root, on any kernel. The directories on the way stay open, as most entries lie in the one that the last entry lay in. This is sound because
+//! the root, on any kernel. The last directories on the way stay open, as most entries lie in the one that the last entry lay in. This is sound because
 //! nobody else writes here: a directory that is removed again is forgotten (`forget`).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +14,9 @@ use super::Maker;
 use crate::limits::within;
 use crate::tree::{is_kind, is_whiteout, join, open};
 use crate::{Error, error::quote, name};
+
+/// So many directories of a way stay open, of those that were entered last: a process has a thousand descriptors, and unpacks several layers at once.
+const MOST_OPEN: usize = 32;
 
 /// As many as the kernel follows on one way.
 const MOST_LINKS: usize = 40;
@@ -35,7 +38,8 @@ pub(super) struct Dirs<'a> {
 struct Frame {
     /// How much of the path leads here.
     end: usize,
-    fd: OwnedFd,
+    /// The last frame has one.
+    fd: Option<OwnedFd>,
     plain: bool,
 }
 
@@ -82,10 +86,12 @@ impl<'a> Dirs<'a> {
 
     /// Returns the directory that was entered last.
     pub(super) fn here(&self) -> Parent<'_> {
-        self.frames.last().map_or(self.root, |frame| Parent {
-            fd: frame.fd.as_fd(),
-            plain: frame.plain,
-        })
+        let Some(frame) = self.frames.last() else {
+            return self.root;
+        };
+        let fd = frame.fd.as_ref().expect("the last frame is open").as_fd();
+        let plain = frame.plain;
+        Parent { fd, plain }
     }
 
     /// Returns the path of the directory that was entered last, which no symlink is part of.
@@ -95,12 +101,9 @@ impl<'a> Dirs<'a> {
 
     /// Goes to a directory, for the entry `name`.
     pub(super) fn enter(&mut self, dir: &[u8], missing: Missing, name: &[u8]) -> Result<(), Error> {
-        while let Some(frame) = self.frames.last() {
-            if name::is_below(dir, &self.path[..frame.end]) {
-                break;
-            }
-            self.leave();
-        }
+        let above = |frame: &Frame| name::is_below(dir, &self.path[..frame.end]);
+        let keep = self.frames.iter().rposition(above);
+        self.go_back(keep.map_or(0, |last| last + 1), name)?;
         let mut rest = &dir[self.path.len()..];
         loop {
             rest = rest.strip_prefix(b"/").unwrap_or(rest);
@@ -138,7 +141,7 @@ impl<'a> Dirs<'a> {
             match part.as_slice() {
                 b"." => {}
                 // The root's parent is the root.
-                b".." => self.leave(),
+                b".." => self.go_back(self.frames.len().saturating_sub(1), name)?,
                 part => {
                     if let Step::Link(target) = self.step(part, missing, name)? {
                         links += 1;
@@ -222,15 +225,47 @@ impl<'a> Dirs<'a> {
         })?;
         join(&mut self.path, part);
         let end = self.path.len();
+        let fd = Some(fd);
         self.frames.push(Frame { end, fd, plain });
+        if let Some(far) = self.frames.len().checked_sub(MOST_OPEN + 1) {
+            self.frames[far].fd = None;
+        }
         Ok(())
     }
 
-    /// Goes back by one directory.
-    fn leave(&mut self) {
-        self.frames.pop();
+    /// Goes back until so many directories are left on the way.
+    fn go_back(&mut self, keep: usize, name: &[u8]) -> Result<(), Error> {
+        self.frames.truncate(keep);
         let end = self.frames.last().map_or(0, |frame| frame.end);
         self.path.truncate(end);
+        match self.frames.last() {
+            Some(Frame { fd: None, .. }) => self
+                .reopen()
+                .map_err(|errno| Error::kernel(name, "open its directory again", errno)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the way once more: the same names from the root on, none of them a symlink. The last ones stay open, so that the next steps back
+    /// cost nothing.
+    fn reopen(&mut self) -> sys::Result<()> {
+        let open_from = self.frames.len().saturating_sub(MOST_OPEN);
+        let (mut start, mut above) = (0, None::<OwnedFd>);
+        for at in 0..self.frames.len() {
+            let end = self.frames[at].end;
+            let part = &self.path[start..end];
+            let part = part.strip_prefix(b"/").unwrap_or(part);
+            let fd = open(above.as_ref().map_or(self.root.fd, AsFd::as_fd), part)?;
+            let left = above.replace(fd);
+            if at > open_from {
+                self.frames[at - 1].fd = left;
+            }
+            start = end;
+        }
+        if let Some(last) = self.frames.last_mut() {
+            last.fd = above;
+        }
+        Ok(())
     }
 
     /// Goes back to the root.
@@ -246,4 +281,31 @@ fn push_parts(todo: &mut Vec<Vec<u8>>, path: &[u8]) {
         .rsplit(|byte| *byte == b'/')
         .filter(|part| !part.is_empty());
     todo.extend(parts.map(<[u8]>::to_vec));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_long_way_needs_few_descriptors() {
+        let dir = std::env::temp_dir().join(format!("layer-dirs-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let root = File::open(&dir).unwrap();
+        let mut dirs = Dirs::new(root.as_fd(), Maker::new(false), 256);
+        for depth in [200, 100, 101, 70, 32, 250, 0, 33, 1] {
+            let way = vec!["d"; depth].join("/");
+            dirs.enter(way.as_bytes(), Missing::Make, b"x").unwrap();
+            let open = dirs.frames.iter().filter(|frame| frame.fd.is_some());
+            assert!(open.count() <= MOST_OPEN, "{depth} deep");
+            assert_eq!(dirs.frames.len(), depth);
+            let here = fs::fstat(dirs.here().fd).unwrap();
+            let there = std::fs::metadata(dir.join(way)).unwrap();
+            assert_eq!(here.st_ino, there.ino(), "{depth} deep");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use sha2::{Digest as _, Sha256};
-
+use super::contents::Contents;
 use crate::name::{self, Place};
 use crate::tar::{self, Archive, Entry, Time};
 use crate::tree::{belongs, is_void};
@@ -31,7 +30,8 @@ pub(super) struct File {
     pub(super) gid: u32,
     pub(super) mtime: Time,
     pub(super) size: u64,
-    pub(super) sha256: [u8; 32],
+    /// Of the contents, as [`Contents`] has it.
+    pub(super) hash: [u8; 32],
     pub(super) target: Vec<u8>,
     pub(super) device: (u32, u32),
     /// By name.
@@ -110,7 +110,7 @@ impl Expected {
         }
         let mut file = File::of(kind, entry);
         if kind == Kind::File {
-            file.sha256 = contents(archive, entry)?;
+            file.hash = contents(archive, entry)?;
         }
         self.remove(&path);
         self.put(path, file);
@@ -253,7 +253,7 @@ impl File {
             gid: sys::process::getegid().as_raw(),
             mtime: Time::default(),
             size: 0,
-            sha256: [0; 32],
+            hash: [0; 32],
             target: Vec::new(),
             device: (0, 0),
             xattrs: Vec::new(),
@@ -277,7 +277,7 @@ impl File {
             gid: entry.gid,
             mtime: entry.mtime,
             size: entry.size,
-            sha256: [0; 32],
+            hash: [0; 32],
             target: entry.link.clone(),
             device: entry.device,
             xattrs,
@@ -286,31 +286,23 @@ impl File {
     }
 }
 
-/// Hashes a file as it is unpacked, holes being zeros.
+/// Hashes a file as it is unpacked.
 fn contents<R: Read>(archive: &mut Archive<R>, entry: &Entry) -> Result<[u8; 32], Error> {
-    let mut hash = Sha256::new();
-    let zeros = [0; 64 * 1024];
-    let fill = |hash: &mut Sha256, mut len: u64| {
-        while len > 0 {
-            let some = usize::try_from(len).map_or(zeros.len(), |len| len.min(zeros.len()));
-            hash.update(&zeros[..some]);
-            len -= some as u64;
-        }
-    };
+    let mut contents = Contents::default();
     let mut at = 0;
     let whole = [tar::Piece {
         offset: 0,
         len: entry.size,
     }];
     for piece in entry.pieces.as_deref().unwrap_or(&whole) {
-        fill(&mut hash, piece.offset - at);
+        contents.hole(piece.offset - at);
         at = piece.offset;
         while at < piece.offset + piece.len {
             let data = archive.data_up_to(piece.offset + piece.len - at)?;
-            hash.update(data);
+            contents.data(data);
             at += data.len() as u64;
         }
     }
-    fill(&mut hash, entry.size - at);
-    Ok(hash.finalize().into())
+    contents.hole(entry.size - at);
+    Ok(contents.finish())
 }

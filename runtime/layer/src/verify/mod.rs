@@ -1,22 +1,25 @@
 //! Comparing a directory with the archive that it was unpacked from.
 //!
 //! What the directory should be is worked out from the archive alone, in memory (`expected`), by the rules of `unpack` but not by its code;
-//! then the directory is walked once. Of each file the contents (by their hash), kind, mode, owner, time, attributes and the names it shares are
+//! then the directory is walked once. Of each file the contents (by a hash, `contents`), kind, mode, owner, time, attributes and the names it shares are
 //! compared, and that nothing else is there. Reading changes nothing but access times.
 
+mod contents;
 mod expected;
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
-use sha2::{Digest as _, Sha256};
 use sys::Errno;
-use sys::fs::{self, AtFlags, FileStat, Mode, OFlag, SFlag};
+use sys::fs::{self, AtFlags, FileStat, Mode, OFlag, SFlag, Whence};
 
 use crate::error::quote;
 use crate::tree::{self, Attributes};
 use crate::{Error, Options, name};
+use contents::Contents;
 use expected::{Expected, File, Kind};
 
 /// Returns how a directory differs from what the archive makes, a line each (`"path": what`), and the SHA-256 of the whole stream.
@@ -138,8 +141,9 @@ impl Walk<'_> {
         }
         match file.kind {
             Kind::File => {
-                let hash = hash(fd).map_err(wrong)?;
-                if stat.st_size.cast_unsigned() == file.size && hash != file.sha256 {
+                // Another size has been told already.
+                let comparable = stat.st_size.cast_unsigned() == file.size;
+                if comparable && hash(fd, file.size).map_err(wrong)? != file.hash {
                     self.differs("its contents are others");
                 }
             }
@@ -217,20 +221,50 @@ fn attributes_differ(file: &File, stat: &FileStat) -> Vec<String> {
     lines
 }
 
-fn hash(fd: OwnedFd) -> sys::Result<[u8; 32]> {
-    let mut hash = Sha256::new();
-    let mut file = std::fs::File::from(fd);
+/// Hashes a file of some size; its holes are not read.
+fn hash(fd: OwnedFd, size: u64) -> sys::Result<[u8; 32]> {
+    let file = std::fs::File::from(fd);
+    let mut contents = Contents::default();
     let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hash.finalize().into()),
-            Ok(len) => hash.update(&buffer[..len]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
+    let mut at = 0;
+    while let Some(data) = data(&file, at, size)? {
+        contents.hole(data.start - at);
+        at = data.start;
+        while at < data.end {
+            let most =
+                usize::try_from(data.end - at).map_or(buffer.len(), |len| len.min(buffer.len()));
+            match file.read_at(&mut buffer[..most], at) {
+                // It has become shorter meanwhile.
+                Ok(0) => return Err(Errno::EIO),
+                Ok(len) => {
+                    contents.data(&buffer[..len]);
+                    at += len as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
             }
         }
     }
+    contents.hole(size - at);
+    Ok(contents.finish())
+}
+
+/// Returns the next data of a file of some size; none where the rest is a hole.
+fn data(file: &std::fs::File, from: u64, size: u64) -> sys::Result<Option<Range<u64>>> {
+    let seek = |from: u64, what| {
+        let from = i64::try_from(from).map_err(|_| Errno::EOVERFLOW)?;
+        let found = fs::lseek(file, from, what)?;
+        sys::Result::Ok(found.cast_unsigned().min(size))
+    };
+    match seek(from, Whence::SeekData) {
+        Ok(start) => Ok(Some(start..seek(start, Whence::SeekHole)?)),
+        Err(Errno::ENXIO) => Ok(None),
+        // A file system that does not tell.
+        Err(Errno::EINVAL) if from < size => Ok(Some(from..size)),
+        Err(Errno::EINVAL) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+    .map(|data| data.filter(|data| data.start < data.end))
 }
 
 impl Kind {
