@@ -125,6 +125,7 @@ fn event(notice: &Notice) -> Event {
             wait.as_secs_f64()
         )),
         Notice::Warning { host, text } => Event::Warning(format!("{host} warns: {text}")),
+        Notice::NoProgram { why, .. } | Notice::Unlisted { why, .. } => Event::Warning(why.clone()),
         // It begins with the mirror's name.
         Notice::Mirror { why, .. } => Event::Note(format!("{why}; the next server is asked")),
         _ => Event::Note("the registry was asked again".to_string()),

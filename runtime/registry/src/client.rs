@@ -1,16 +1,18 @@
 //! The client: which server to ask, and with which right.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{Digest, Reference, Repository};
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode, Url};
+use tokio::sync::OnceCell;
 
 use crate::auth::challenge::challenges;
 use crate::auth::scope::Scopes;
 use crate::auth::token::{Asker, Tokens, Way};
-use crate::credentials::{Credentials, Login};
+use crate::credentials::{Credentials, Found, Login};
 use crate::error::{Error, Kind, NO_TLS, Result};
 use crate::hosts::{Able, Endpoint, Hosts, address};
 use crate::http::{Answer, Call, Notice, Notices, Patience, Proxies, Tries, Wire, same_origin};
@@ -91,10 +93,18 @@ struct Inner {
     tokens: Tokens,
     /// How each server wants to be answered for what: saves the refusal before each request.
     ways: Mutex<HashMap<(String, Scopes), Way>>,
-    logins: tokio::sync::Mutex<HashMap<(String, String), Option<Login>>>,
+    logins: Slots<(String, String), Found>,
     /// Of insecure servers: whether they speak plain HTTP.
-    plain: tokio::sync::Mutex<HashMap<String, bool>>,
+    plain: Slots<String, bool>,
     distrusted: Mutex<HashSet<String>>,
+}
+
+/// Values that are found once, however many wait for one; who wants another one does not wait for it.
+type Slots<K, V> = Mutex<HashMap<K, Arc<OnceCell<V>>>>;
+
+fn slot<K: Eq + Hash, V>(slots: &Slots<K, V>, key: K) -> Arc<OnceCell<V>> {
+    let mut all = slots.lock().unwrap_or_else(PoisonError::into_inner);
+    all.entry(key).or_default().clone()
 }
 
 impl Client {
@@ -111,8 +121,8 @@ impl Client {
             wire,
             tokens: Tokens::default(),
             ways: Mutex::default(),
-            logins: tokio::sync::Mutex::default(),
-            plain: tokio::sync::Mutex::default(),
+            logins: Mutex::default(),
+            plain: Mutex::default(),
             distrusted: Mutex::default(),
         })))
     }
@@ -133,8 +143,12 @@ impl Client {
     }
 
     /// Forgets logins and tokens: for a process that goes on after somebody has logged in or out.
-    pub async fn forget(&self) {
-        self.0.logins.lock().await.clear();
+    pub fn forget(&self) {
+        self.0
+            .logins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         self.0
             .ways
             .lock()
@@ -187,17 +201,11 @@ impl Client {
         let mut plain_base = endpoint.base.clone();
         // Cannot fail between these two.
         let _ = plain_base.set_scheme("http");
-        let key = origin(&endpoint.base);
-        let mut known = self.0.plain.lock().await;
-        let plain = match known.get(&key) {
-            Some(plain) => *plain,
-            None => {
-                let plain = self.is_plain(endpoint, &plain_base).await;
-                known.insert(key, plain);
-                plain
-            }
-        };
-        if plain {
+        let known = slot(&self.0.plain, origin(&endpoint.base));
+        if *known
+            .get_or_init(|| self.is_plain(endpoint, &plain_base))
+            .await
+        {
             settled.base = plain_base;
         }
         Ok(settled)
@@ -265,6 +273,32 @@ impl Client {
         call: &Call,
         scopes: &Scopes,
     ) -> Result<Answer> {
+        let result = self.ask_as_known(endpoint, call, scopes).await;
+        let refused = match &result {
+            Ok(answer) => matches!(answer.status().as_u16(), 401 | 403),
+            Err(error) => matches!(error.kind(), Kind::Unauthorized | Kind::Denied),
+        };
+        if !refused {
+            return result;
+        }
+        let key = (endpoint.host.clone(), endpoint.path.clone());
+        let looked_up = slot(&self.0.logins, key);
+        let Some(error) = looked_up.get().and_then(|found| found.failed.as_ref()) else {
+            return result;
+        };
+        // Only now it matters.
+        let (host, object, why) = (&call.host, &call.object, error.message());
+        let what = format!("{host}: {object}: a login is wanted, and {why}");
+        Err(Error::new(Kind::Unauthorized, what)
+            .advise("see why that program has none, or log in again"))
+    }
+
+    async fn ask_as_known(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        scopes: &Scopes,
+    ) -> Result<Answer> {
         let mut call = call.clone();
         let key = (origin(&call.own), scopes.clone());
         let known = self.ways().get(&key).cloned();
@@ -311,18 +345,21 @@ impl Client {
 
     /// Looks a login up, once: a helper program may ask a person.
     async fn login_for(&self, host: &str, path: &str) -> Result<Option<Login>> {
-        let key = (host.to_string(), path.to_string());
-        let mut known = self.0.logins.lock().await;
-        if let Some(login) = known.get(&key) {
-            return Ok(login.clone());
-        }
-        let credentials = self.settings().credentials.clone();
-        let (host, path) = key.clone();
-        let looked_up = tokio::task::spawn_blocking(move || credentials.lookup(&host, &path)).await;
-        let login = looked_up
-            .map_err(|_| Error::new(Kind::Settings, "the look-up of a login was given up"))??;
-        known.insert(key, login.clone());
-        Ok(login)
+        let (host, path) = (host.to_string(), path.to_string());
+        let known = slot(&self.0.logins, (host.clone(), path.clone()));
+        let look_up = || async move {
+            let (credentials, name) = (self.settings().credentials.clone(), host.clone());
+            let found = tokio::task::spawn_blocking(move || credentials.find(&name, &path)).await;
+            let found = found
+                .map_err(|_| Error::new(Kind::Settings, "the look-up of a login was given up"))??;
+            if let Some(missing) = &found.missing {
+                let why = missing.to_string();
+                self.wire()
+                    .warn(why.clone(), &Notice::NoProgram { host, why });
+            }
+            Ok(found)
+        };
+        Ok(known.get_or_try_init(look_up).await?.login.clone())
     }
 
     pub(crate) fn mirror_failed(&self, endpoint: &Endpoint, error: &Error) {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use reqwest::StatusCode;
+use rustls::AlertDescription;
 use serde_json::Value;
 
 /// The result of everything here.
@@ -36,6 +37,8 @@ pub enum Kind {
     Blocked,
     /// A file of the configuration, or of credentials, cannot be used.
     Settings,
+    /// A program that the configuration names cannot be started.
+    NoProgram,
     /// The server answered with a fault of its own.
     Server,
     /// What was to be sent cannot be read here.
@@ -43,8 +46,10 @@ pub enum Kind {
 }
 
 /// An error of one line. Never holds a secret.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     message: String,
@@ -164,6 +169,7 @@ pub(crate) fn answered(host: &str, object: &str, status: StatusCode, body: &[u8]
             Some("check the name and the tag".to_string()),
         ),
         405 | 501 => (Kind::Unsupported, None),
+        407 => (Kind::Denied, Some(PROXY_LOGIN.to_string())),
         413 => (
             Kind::Denied,
             Some(
@@ -221,57 +227,110 @@ fn said(body: &[u8]) -> Option<String> {
 
 /// How the message of an error ends where something else than TLS was answered.
 pub(crate) const NO_TLS: &str = "the server does not speak TLS";
+const PROXY_LOGIN: &str =
+    "the proxy wants a login: name it in the proxy's address, http://USER:PASSWORD@PROXY";
 
-/// Makes an error of a request that got no answer. Addresses are left out: a redirect's may carry a signature.
-pub(crate) fn transport(host: &str, object: &str, error: &reqwest::Error) -> Error {
-    let (kind, why) = cause(error);
-    let made = Error::new(kind, format!("{host}: {object}: {why}"));
-    match kind {
-        Kind::Tls if why == NO_TLS => made.advise(format!(
-            "if {host} is to be spoken to in plain HTTP, declare it insecure in registries.toml"
+/// Makes an error of a request that got no answer. Addresses are left out: a redirect's may carry a signature. `proxy` is who may stand
+/// between.
+pub(crate) fn transport(
+    host: &str,
+    object: &str,
+    error: &reqwest::Error,
+    proxy: Option<&str>,
+) -> Error {
+    if let Some(tls) = tls_cause(error) {
+        let (why, hint) = tls_fault(host, tls);
+        return Error::new(Kind::Tls, format!("{host}: {object}: {why}")).advise(hint);
+    }
+    let why = cause(error);
+    let made = Error::new(Kind::Connect, format!("{host}: {object}: {why}"));
+    match proxy {
+        // The connection was there and is gone.
+        _ if !error.is_connect() => made.passing(),
+        Some(_) if why.contains("proxy auth") => made.advise(PROXY_LOGIN),
+        Some(proxy) => made.advise(format!(
+            "is {host} the right name, and {proxy} the right proxy?"
         )),
-        Kind::Tls => made.advise(format!(
-            "name the certificate authority of {host} in registries.toml (ca), or declare the host insecure there"
-        )),
-        _ if error.is_connect() => made.advise(format!(
+        None => made.advise(format!(
             "is {host} the right name, and does this machine need a proxy to reach it?"
         )),
-        // The connection was there and is gone.
-        _ => made.passing(),
     }
 }
 
-fn cause(error: &reqwest::Error) -> (Kind, String) {
-    let mut last = String::new();
+/// Says what kept a connection from being made, or ended it.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no connection in time".to_string();
+    }
+    let mut last = "the connection was lost".to_string();
     let mut next = error.source();
     while let Some(error) = next {
-        if let Some(tls) = tls_cause(error) {
-            return (Kind::Tls, tls);
-        }
         last = error.to_string();
         next = error.source();
     }
-    if error.is_timeout() {
-        return (Kind::Connect, "no connection in time".to_string());
-    }
-    if last.is_empty() {
-        last = "the connection was lost".to_string();
-    }
     let last = last.trim_end_matches(|c: char| c == '.' || c.is_whitespace());
-    (Kind::Connect, lower(&clean(last, 200)))
+    lower(&clean(last, 200))
 }
 
-fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let tls = match error.downcast_ref::<io::Error>() {
-        Some(io) => io.get_ref()?.downcast_ref::<rustls::Error>()?,
-        None => error.downcast_ref::<rustls::Error>()?,
+/// Finds what TLS has to say in the causes of an error.
+fn tls_cause(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        let mut held = error;
+        // What an error of I/O carries is not among its causes, and there may be one in another.
+        while let Some(io) = held.downcast_ref::<io::Error>() {
+            let Some(inner) = io.get_ref() else { break };
+            held = inner;
+        }
+        if let Some(tls) = held.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Says what is wrong with TLS, and what to do about it.
+fn tls_fault(host: &str, error: &rustls::Error) -> (String, String) {
+    let ours = || {
+        format!(
+            "name the certificate and the key for {host} in registries.toml (client), or put them into certs.d/{host} as client.cert and client.key"
+        )
     };
-    Some(match tls {
-        rustls::Error::InvalidCertificate(why) => format!("its certificate is not trusted: {why}"),
+    match error {
+        rustls::Error::InvalidCertificate(why) => (
+            format!("its certificate is not trusted: {why}"),
+            format!(
+                "name the certificate authority of {host} in registries.toml (ca), or declare the host insecure there"
+            ),
+        ),
         // Its first bytes are no record of TLS.
-        rustls::Error::InvalidMessage(_) => NO_TLS.to_string(),
-        other => format!("no TLS connection: {}", lower(&other.to_string())),
-    })
+        rustls::Error::InvalidMessage(_) => (
+            NO_TLS.to_string(),
+            format!(
+                "if {host} is to be spoken to in plain HTTP, declare it insecure in registries.toml"
+            ),
+        ),
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            ("it wants to see a certificate of ours".to_string(), ours())
+        }
+        // Go's word, before TLS 1.3 also for none at all.
+        rustls::Error::AlertReceived(
+            alert @ (AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnsupportedCertificate),
+        ) => (
+            format!("it does not take our certificate, or wants one: {alert:?}"),
+            ours(),
+        ),
+        other => (
+            format!("no TLS connection: {}", lower(&other.to_string())),
+            format!("see whether {host} speaks TLS 1.2 or 1.3"),
+        ),
+    }
 }
 
 fn lower(text: &str) -> String {

@@ -13,6 +13,10 @@ use crate::http::{Answer, Call, same_origin};
 const MOST_PAGES: usize = 1000;
 const MOST_TAGS: usize = 200_000;
 const MOST_BYTES: usize = 8 << 20;
+/// Of the names of all tags together.
+const MOST_NAMES: usize = 16 << 20;
+/// A tag is no longer than this, says the specification.
+const LONGEST_TAG: usize = 128;
 /// What servers give at most, or less, on a page.
 const ON_A_PAGE: &str = "1000";
 
@@ -55,7 +59,7 @@ impl Client {
         let object = format!("tags of {}", server.path);
         let mut url = server.url("tags", "list");
         url.query_pairs_mut().append_pair("n", ON_A_PAGE);
-        let mut all: Vec<String> = Vec::new();
+        let (mut all, mut bytes) = (Vec::new(), 0);
         for _ in 0..MOST_PAGES {
             let call = self.call(&server, Method::GET, url, &object);
             let mut answer = self
@@ -64,12 +68,19 @@ impl Client {
             if !answer.status().is_success() {
                 return Err(answer.refusal().await);
             }
-            let bytes = answer.body(MOST_BYTES).await?;
-            let page: Page = serde_json::from_slice(&bytes).map_err(|_| {
+            let page = answer.body(MOST_BYTES).await?;
+            let page: Page = serde_json::from_slice(&page).map_err(|_| {
                 Error::wrong(&server.host, &object, "the answer is not a list of tags")
             })?;
-            all.extend(page.tags.unwrap_or_default());
-            if all.len() > MOST_TAGS {
+            for tag in page.tags.unwrap_or_default() {
+                if tag.len() > LONGEST_TAG {
+                    let what = format!("names a tag of {} bytes", tag.len());
+                    return Err(Error::wrong(&server.host, &object, what));
+                }
+                bytes += tag.len();
+                all.push(tag);
+            }
+            if all.len() > MOST_TAGS || bytes > MOST_NAMES {
                 break;
             }
             match next_page(&server, &answer, &object)? {

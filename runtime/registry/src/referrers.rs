@@ -5,14 +5,16 @@ use reqwest::Method;
 
 use crate::auth::scope::Scopes;
 use crate::client::{Client, Which};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::hosts::Endpoint;
-use crate::http::Payload;
+use crate::http::{Notice, Payload};
 use crate::lists::next_page;
 use crate::push::Body;
 
 /// More than anybody reads.
 const MOST_PAGES: usize = 100;
+/// Of all pages together: they are kept.
+const MOST_BYTES: usize = 16 << 20;
 /// Others write the same list.
 const MOST_RACES: usize = 5;
 
@@ -54,7 +56,7 @@ impl Client {
         if let Some(kind) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", kind);
         }
-        let mut all = Vec::new();
+        let (mut all, mut left) = (Vec::new(), MOST_BYTES);
         for _ in 0..MOST_PAGES {
             let mut call = self.call(&settled, Method::GET, url, &object);
             call.header("accept", media::OCI_INDEX)?;
@@ -69,7 +71,8 @@ impl Client {
                 }
                 _ => return Err(answer.refusal().await),
             }
-            let bytes = answer.body(Document::MOST_BYTES).await?;
+            let bytes = answer.body(left.min(Document::MOST_BYTES)).await?;
+            left -= bytes.len();
             match Document::parse(&bytes, Some(media::OCI_INDEX)) {
                 Ok(Document::Index(index)) => all.extend(index.manifests),
                 // A page for people, say.
@@ -101,8 +104,12 @@ impl Client {
             Ok((fetched, etag)) => match Document::parse(&fetched.bytes, Some(&fetched.media_type))
             {
                 Ok(Document::Index(index)) => Ok((index, etag)),
-                // An image of that name is not the list; it is not replaced in its place either, as a push says so first.
-                _ => Ok((Index::new(Vec::new()), etag)),
+                // What somebody else has put there is not replaced.
+                _ => {
+                    let object = format!("referrers of {digest}");
+                    let what = format!("the tag {} is no list of them", tag(digest));
+                    Err(Error::wrong(&server.host, &object, what))
+                }
             },
             Err(error) if error.kind() == Kind::NotFound => Ok((Index::new(Vec::new()), None)),
             Err(error) => Err(error),
@@ -122,7 +129,16 @@ impl Client {
         };
         let object = format!("referrers of {subject} in {to}");
         for race in 0..MOST_RACES {
-            let (mut index, etag) = self.tagged_index(server, &subject).await?;
+            let (mut index, etag) = match self.tagged_index(server, &subject).await {
+                // To push once more would change nothing: what was pushed is there, and only not listed.
+                Err(error) if error.kind() == Kind::Wrong => {
+                    let (host, why) = (server.host.clone(), error.message().to_string());
+                    self.wire()
+                        .warn(why.clone(), &Notice::Unlisted { host, why });
+                    return Ok(());
+                }
+                found => found?,
+            };
             if index
                 .manifests
                 .iter()

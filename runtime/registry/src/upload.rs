@@ -5,12 +5,14 @@
 //! PUT   session?digest=..      all bytes, or none after the last piece: 201
 //! PATCH session                bytes a-b (Content-Range): 202, the next Location, Range: 0-b
 //! GET   session                204, Range: 0-b: so many the server has
+//! DELETE session               the server forgets it
 //! ```
 //!
 //! Each answer may name a new session, relative to the last, with a query of its own.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -29,6 +31,8 @@ use crate::source::Source;
 const PIECE: usize = 256 << 10;
 /// A piece of a blob whose size is not known is held in memory until the server has it.
 const HELD: u64 = 8 << 20;
+/// So long is waited for a session to be forgotten.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// A server that wants larger pieces than this is not one that we can serve.
 const MOST_MINIMUM: u64 = 64 << 20;
 
@@ -206,6 +210,7 @@ impl Sending<'_> {
             let lost = error.kind() == Kind::Connect && self.sent > 0;
             let error = if lost { error.passing() } else { error };
             let Some((why, wait)) = tries.after_error(&error) else {
+                self.cancel(&error).await;
                 return Err(error);
             };
             let call = Call::get(self.server.base.clone(), &self.server.host, &self.object);
@@ -221,6 +226,22 @@ impl Sending<'_> {
                 return Ok(self.done(digest, size));
             }
             self.asked = false;
+        }
+    }
+
+    /// Has the server forget what it has got of a blob that will not come. What another attempt can go on with stays there.
+    async fn cancel(&mut self, why: &Error) {
+        let hopeless = matches!(
+            why.kind(),
+            Kind::Wrong | Kind::Local | Kind::Denied | Kind::Unsupported | Kind::Server
+        );
+        if !hopeless || why.is_passing() || self.session.is_none() {
+            return;
+        }
+        if let Ok(call) = self.call(Method::DELETE) {
+            let asked = self.client.ask_once(&self.server, &call, &self.scopes);
+            // A server that does not do it forgets the session some day by itself.
+            drop(tokio::time::timeout(FAREWELL, asked).await);
         }
     }
 

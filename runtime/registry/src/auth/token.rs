@@ -15,12 +15,12 @@ use crate::auth::scope::Scopes;
 use crate::credentials::Login;
 use crate::error::{Error, Kind, Result, answered};
 use crate::hosts::Tls;
-use crate::http::{Call, Payload, Wire};
+use crate::http::{Answer, Call, Payload, Wire, date};
 use crate::secret::Secret;
 
 /// What the specification of tokens says where a server does not.
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
-/// A token that ends while its request is on the way is of no use.
+/// A token that ends while its request is on the way is of no use. Of a short life a quarter is left for that.
 const MARGIN: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 1 << 20;
 /// By it a server tells its users what has a token of theirs.
@@ -153,6 +153,10 @@ pub(crate) struct Given {
     access_token: Option<Secret>,
     pub(crate) refresh_token: Option<Secret>,
     expires_in: Option<f64>,
+    issued_at: Option<String>,
+    /// How long it had been given out already.
+    #[serde(skip)]
+    age: Duration,
 }
 
 impl Given {
@@ -171,9 +175,10 @@ impl Given {
             Some(seconds) if seconds > 0.0 => Duration::from_secs_f64(seconds.min(86_400.0)),
             _ => DEFAULT_LIFE,
         };
+        let life = life.saturating_sub(self.age);
         Ok(Token {
             secret,
-            until: Instant::now() + life.saturating_sub(MARGIN),
+            until: Instant::now() + life.saturating_sub(MARGIN.min(life / 4)),
         })
     }
 }
@@ -185,17 +190,16 @@ pub(crate) async fn fetch(wire: &Wire, asker: &Asker, way: &Way, offline: bool) 
     };
     let realm = check_realm(asker, realm)?;
     let first_by_form = matches!(asker.login, Some(Login::Identity { .. }));
-    let (status, body) = ask(wire, asker, way, &realm, first_by_form, offline).await?;
+    let (mut answer, mut body) = ask(wire, asker, way, &realm, first_by_form, offline).await?;
     let unknown = matches!(
-        status,
+        answer.status(),
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
     );
     // A server may know one of the two forms only. Without a login, the form has nothing to say.
-    let (status, body) = if unknown && asker.login.is_some() {
-        ask(wire, asker, way, &realm, !first_by_form, offline).await?
-    } else {
-        (status, body)
-    };
+    if unknown && asker.login.is_some() {
+        (answer, body) = ask(wire, asker, way, &realm, !first_by_form, offline).await?;
+    }
+    let status = answer.status();
     let object = match &asker.login {
         Some(_) => format!("token of {} for the login", authority(&realm)),
         None => format!("token of {}", authority(&realm)),
@@ -214,13 +218,25 @@ pub(crate) async fn fetch(wire: &Wire, asker: &Asker, way: &Way, offline: bool) 
             _ => error,
         });
     }
-    serde_json::from_slice(&body).map_err(|_| {
+    let mut given: Given = serde_json::from_slice(&body).map_err(|_| {
         Error::wrong(
             &asker.host,
             &object,
             "the answer is not what a token server gives",
         )
-    })
+    })?;
+    given.age = age(given.issued_at.as_deref(), answer.header("date"));
+    Ok(given)
+}
+
+/// Returns how old a token is by its server's own clock: ours may be another. A server that keeps tokens gives out old ones.
+fn age(issued_at: Option<&str>, now: Option<&str>) -> Duration {
+    let age = || {
+        let issued: image::Time = issued_at?.parse().ok()?;
+        let issued = u64::try_from(issued.seconds()).ok()?;
+        now.and_then(date)?.checked_sub(issued)
+    };
+    Duration::from_secs(age().unwrap_or(0))
 }
 
 fn authority(url: &Url) -> String {
@@ -263,7 +279,7 @@ async fn ask(
     realm: &Url,
     form: bool,
     offline: bool,
-) -> Result<(StatusCode, Vec<u8>)> {
+) -> Result<(Answer, Vec<u8>)> {
     let fields = fields(asker.login.as_ref(), way, form, offline);
     let mut url = realm.clone();
     let mut call = Call::get(url.clone(), &asker.host, "token");
@@ -283,7 +299,7 @@ async fn ask(
     }
     let mut answer = wire.patient(&call).await?;
     let body = answer.body(MOST_BYTES).await?;
-    Ok((answer.status(), body))
+    Ok((answer, body))
 }
 
 fn fields(
@@ -331,4 +347,52 @@ fn fields(
         None => {}
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_as_old_as_its_server_says() {
+        for (issued, now, want) in [
+            (
+                Some("1994-11-06T08:49:27Z"),
+                Some("Sun, 06 Nov 1994 08:49:37 GMT"),
+                10,
+            ),
+            (
+                Some("1994-11-06T10:49:37.5+02:00"),
+                Some("Sun, 06 Nov 1994 08:49:37 GMT"),
+                0,
+            ),
+            (
+                Some("2024-11-06T08:49:27Z"),
+                Some("Sun, 06 Nov 1994 08:49:37 GMT"),
+                0,
+            ),
+            (Some("yesterday"), Some("Sun, 06 Nov 1994 08:49:37 GMT"), 0),
+            (Some("1994-11-06T08:49:27Z"), None, 0),
+            (None, Some("Sun, 06 Nov 1994 08:49:37 GMT"), 0),
+        ] {
+            assert_eq!(age(issued, now).as_secs(), want, "{issued:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_life_is_not_all_margin() {
+        for (answer, most) in [
+            (r#"{"token":"t","expires_in":300}"#, 295),
+            (r#"{"token":"t","expires_in":4}"#, 3),
+            (r#"{"token":"t"}"#, 55),
+            (r#"{"token":"t","expires_in":1e300}"#, 86_395),
+        ] {
+            let given: Given = serde_json::from_str(answer).unwrap();
+            let left = given.token("h").unwrap().until - Instant::now();
+            assert!(
+                (most - 1..=most).contains(&left.as_secs()),
+                "{answer} {left:?}"
+            );
+        }
+    }
 }

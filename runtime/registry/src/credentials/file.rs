@@ -96,6 +96,12 @@ impl Document {
         Ok(None)
     }
 
+    /// Tells whether there is an entry under one of some keys, be it empty.
+    pub(crate) fn names(&self, keys: &[String]) -> bool {
+        let mut known = self.auths().into_iter().flat_map(Map::keys);
+        known.any(|known| stands_for(known, keys))
+    }
+
     fn auths(&self) -> Option<&Map<String, Value>> {
         self.all.get("auths")?.as_object()
     }
@@ -183,13 +189,14 @@ impl Document {
             return false;
         };
         let before = auths.len();
-        auths.retain(|known, _| {
-            !keys
-                .iter()
-                .any(|key| key == known || host_of(known) == Some(key))
-        });
+        auths.retain(|known, _| !stands_for(known, keys));
         auths.len() != before
     }
+}
+
+fn stands_for(known: &str, keys: &[String]) -> bool {
+    keys.iter()
+        .any(|key| key == known || host_of(known) == Some(key))
 }
 
 /// Returns the host of a key that is an address.

@@ -1,6 +1,6 @@
 //! Programs that keep logins: `docker-credential-NAME get|store|erase`, the host or a JSON document on stdin, the answer on stdout.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -130,7 +130,12 @@ impl Helper {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| {
-                self.fault(format!("{error}"))
+                let what = match error.kind() {
+                    ErrorKind::NotFound => "is not installed".to_string(),
+                    _ => error.to_string(),
+                };
+                let what = format!("{}: {what}", self.program);
+                Error::new(Kind::NoProgram, what)
                     .advise("install it, or take it out of credsStore and credHelpers")
             })?;
         let talked = self.talk(&mut child, input);

@@ -66,7 +66,8 @@ impl Default for Credentials {
 }
 
 impl Credentials {
-    /// Takes files in the order of reading; missing ones are passed over. The last one is written to.
+    /// Takes files in the order of reading; missing ones are passed over. A login is written to the one that has one for its host, else to the
+    /// last.
     pub fn from_files(files: Vec<PathBuf>) -> Self {
         Self {
             files,
@@ -92,45 +93,51 @@ impl Credentials {
 
     /// Returns the login for a repository (`path` may be empty: for the host). Reads files and may run a helper program, so it blocks.
     pub fn lookup(&self, host: &str, path: &str) -> Result<Option<Login>> {
-        if let Some(login) = self.given.get(host) {
-            return Ok(Some(login.clone()));
+        let found = self.find(host, path)?;
+        match found.failed {
+            Some(error) => Err(error),
+            None => Ok(found.login),
         }
+    }
+
+    /// Looks for a login. A helper program that is no help does not end it: most of what is pulled needs no login.
+    pub(crate) fn find(&self, host: &str, path: &str) -> Result<Found> {
+        if let Some(login) = self.given.get(host) {
+            return Ok(Found::some(login.clone()));
+        }
+        let (keys, mut found) = (keys(host, path), Found::default());
         for file in &self.files {
             let Some(document) = Document::read(file)? else {
                 continue;
             };
-            for key in keys(host, path) {
-                if let Some(name) = document.helper(&key)
-                    && let Some(login) = self.helper(name)?.get(&key)?
-                {
-                    return Ok(Some(login));
+            let own = keys.iter().map(|key| (document.helper(key), key.as_str()));
+            for (name, key) in own.chain([(document.store(), own_key(host))]) {
+                let Some(name) = name else { continue };
+                match self.helper(name).and_then(|helper| helper.get(key)) {
+                    Ok(Some(login)) => return Ok(Found::some(login)),
+                    Ok(None) => {}
+                    Err(error) if error.kind() == Kind::NoProgram => found.missing = Some(error),
+                    Err(error) => found.failed = Some(error),
                 }
             }
-            if let Some(name) = document.store()
-                && let Some(login) = self.helper(name)?.get(own_key(host))?
-            {
-                return Ok(Some(login));
-            }
-            if let Some(login) = document.login(&keys(host, path))? {
-                return Ok(Some(login));
+            if let Some(login) = document.login(&keys)? {
+                return Ok(Found::some(login));
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// Keeps a login: with the helper program that the file names for the host, else in the file itself, which is returned then.
     pub fn store(&self, host: &str, login: &Login) -> Result<Option<PathBuf>> {
-        let path = self.written()?;
-        let mut document = Document::read(path)?.unwrap_or_else(|| Document::empty(path));
-        let key = own_key(host);
-        let plain = match document.helper(key).or(document.store()) {
-            Some(name) => {
-                self.helper(name)?.store(key, login)?;
-                document.mark(key)?;
+        let (path, mut document) = self.place(host)?;
+        let plain = match keeper(&document, host) {
+            Some((name, key)) => {
+                self.helper(name)?.store(&key, login)?;
+                document.mark(&key)?;
                 None
             }
             None => {
-                document.set(key, login)?;
+                document.set(own_key(host), login)?;
                 Some(path.clone())
             }
         };
@@ -138,36 +145,91 @@ impl Credentials {
         Ok(plain)
     }
 
-    /// Forgets the login at a host in the file that is written to, and tells whether there was one. A login in another file stays.
+    /// Forgets the login at a host in every file, and tells whether there was one. What cannot be forgotten keeps the rest from nothing; the
+    /// first such error is returned.
     pub fn erase(&self, host: &str) -> Result<bool> {
-        let path = self.written()?;
-        let Some(mut document) = Document::read(path)? else {
-            return Ok(false);
-        };
-        let key = own_key(host);
-        let by_helper = match document.helper(key).or(document.store()) {
-            Some(name) => self.helper(name)?.erase(key)?,
-            None => false,
-        };
-        let in_file = document.remove(&keys(host, ""));
-        if in_file {
-            document.write()?;
+        let (mut erased, mut failed) = (false, None);
+        for path in &self.files {
+            let Some(mut document) = Document::read(path)? else {
+                continue;
+            };
+            if let Some((name, key)) = keeper(&document, host) {
+                match self.helper(name).and_then(|helper| helper.erase(&key)) {
+                    Ok(had) => erased |= had,
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            if document.remove(&keys(host, "")) {
+                document.write()?;
+                erased = true;
+            }
         }
-        Ok(by_helper || in_file)
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(erased),
+        }
     }
 
-    fn written(&self) -> Result<&PathBuf> {
-        self.files.last().ok_or_else(|| {
+    /// Returns the file that a host's login belongs into: the first that has one, which would hide one in a later file; else the last.
+    fn place(&self, host: &str) -> Result<(&PathBuf, Document)> {
+        for path in &self.files {
+            if let Some(document) = Document::read(path)?
+                && self.has(&document, host)
+            {
+                return Ok((path, document));
+            }
+        }
+        let path = self.files.last().ok_or_else(|| {
             Error::new(
                 Kind::Settings,
                 "no file is named in which a login could be kept",
             )
-        })
+        })?;
+        let document = Document::read(path)?;
+        Ok((path, document.unwrap_or_else(|| Document::empty(path))))
+    }
+
+    fn has(&self, document: &Document, host: &str) -> bool {
+        let keys = keys(host, "");
+        let helped = || {
+            let (name, key) = keeper(document, host)?;
+            self.helper(name).and_then(|one| one.get(&key)).ok()?
+        };
+        document.names(&keys)
+            || keys.iter().any(|key| document.helper(key).is_some())
+            || helped().is_some()
     }
 
     fn helper(&self, name: &str) -> Result<Helper> {
         Helper::named(name, self.patience)
     }
+}
+
+/// What a look-up has found.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    pub(crate) login: Option<Login>,
+    /// A helper program that is named and cannot be started.
+    pub(crate) missing: Option<Error>,
+    /// What a helper program said that could not answer.
+    pub(crate) failed: Option<Error>,
+}
+
+impl Found {
+    fn some(login: Login) -> Self {
+        Self {
+            login: Some(login),
+            ..Self::default()
+        }
+    }
+}
+
+/// Returns the program that a file names for a host, and the key under which it has the login.
+fn keeper<'a>(document: &'a Document, host: &str) -> Option<(&'a str, String)> {
+    let own = keys(host, "")
+        .into_iter()
+        .find_map(|key| Some((document.helper(&key)?, key)));
+    own.or_else(|| Some((document.store()?, own_key(host).to_string())))
 }
 
 /// The key under which we keep a host's login.

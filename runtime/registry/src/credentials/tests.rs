@@ -144,6 +144,55 @@ fn the_first_file_with_the_host_wins() {
 }
 
 #[test]
+fn a_new_login_counts_and_a_forgotten_one_does_not() {
+    let old = r#"{"auths":{"h":{"auth":"b2xkOm9sZA=="}}}"#;
+    let new = Login::Password {
+        user: "new".into(),
+        password: Secret::new("new"),
+    };
+    // What podman's file says, what docker's says, and which of them is written to.
+    for (first, last, written) in [
+        (old, "{}", "auth.json"),
+        (old, old, "auth.json"),
+        ("{}", old, "config.json"),
+        ("{}", "{}", "config.json"),
+        (
+            r#"{"auths":{"h/team":{"auth":"dDp0"}}}"#,
+            "{}",
+            "config.json",
+        ),
+        (r#"{"credsStore":"orlop-none"}"#, "{}", "config.json"),
+    ] {
+        let scratch = Scratch::new();
+        let files = vec![
+            scratch.0.join("none.json"),
+            scratch.write("auth.json", first),
+            scratch.write("config.json", last),
+        ];
+        let credentials = Credentials::from_files(files);
+        let plain = credentials.store("h", &new).unwrap();
+        assert_eq!(plain, Some(scratch.0.join(written)), "{first} {last}");
+        assert_eq!(
+            shown(credentials.lookup("h", "x")),
+            "new:new",
+            "{first} {last}"
+        );
+        let erased = credentials.erase("h");
+        // What a program may still have is not said to be gone.
+        let unknown = first.contains("credsStore");
+        assert_eq!(erased.is_ok(), !unknown, "{erased:?}");
+        assert_eq!(
+            shown(credentials.lookup("h", "x")),
+            "nobody",
+            "{first} {last}"
+        );
+        if !unknown {
+            assert!(!credentials.erase("h").unwrap());
+        }
+    }
+}
+
+#[test]
 fn keeping_a_login_leaves_the_rest_of_the_file_alone() {
     let ann = Login::Password {
         user: "ann".into(),
@@ -272,7 +321,7 @@ fn a_helper_program_is_asked_and_not_waited_for_for_ever() {
     let missing = Helper::named("orlop-none", Duration::from_secs(1)).unwrap();
     let got = shown(missing.get("key"));
     assert!(
-        got.starts_with("docker-credential-orlop-none: ")
+        got.starts_with("docker-credential-orlop-none: is not installed; ")
             && got.ends_with("take it out of credsStore and credHelpers"),
         "{got}"
     );

@@ -10,7 +10,7 @@ use toml::map::Map;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::hosts::native::parse;
-use crate::hosts::{Able, Mirror, Server, Tls};
+use crate::hosts::{Able, Mirror, Server, Tls, unquoted};
 
 /// What is said of one host.
 #[derive(Debug, Default)]
@@ -76,7 +76,10 @@ fn read(file: &Path, bytes: &[u8], host: &str) -> Result<Configured> {
     for (url, value) in document.host {
         let entry: Entry = value.try_into().map_err(|error: toml::de::Error| {
             let at = format!("{}: host.{url:?}", file.display());
-            Error::new(Kind::Settings, format!("{at}: {}", error.message()))
+            Error::new(
+                Kind::Settings,
+                format!("{at}: {}", unquoted(error.message())),
+            )
         })?;
         configured
             .mirrors

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::hosts::{Able, HUB, Hosts, Mirror, Rule, Server, Tls, check_mirror, declared};
+use crate::hosts::{Able, HUB, Hosts, Mirror, Rule, Server, Tls, check_mirror, declared, unquoted};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,8 +24,10 @@ pub(crate) fn load(path: &Path, hosts: &mut Hosts) -> Result<()> {
     if bytes.trim_ascii().is_empty() {
         return Ok(());
     }
-    let document: Document = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::new(Kind::Settings, format!("{}: {error}", path.display())))?;
+    let document: Document = serde_json::from_slice(&bytes).map_err(|error| {
+        let why = unquoted(&error.to_string());
+        Error::new(Kind::Settings, format!("{}: {why}", path.display()))
+    })?;
     for text in document.insecure_registries.unwrap_or_default() {
         let what = format!("{}: insecure-registries:", path.display());
         hosts.insecure.push(declared(&text, &what)?);

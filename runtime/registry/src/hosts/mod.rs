@@ -392,7 +392,12 @@ fn base(text: &str, override_path: bool) -> Result<Option<Url>> {
     if !text.contains("://") {
         return Ok(None);
     }
-    let wrong = |why: &str| Error::new(Kind::Settings, format!("mirror {text:?}: {why}"));
+    // What stands before its host may be a login.
+    let open = match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => text.to_string(),
+    };
+    let wrong = |why: &str| Error::new(Kind::Settings, format!("mirror {open:?}: {why}"));
     let mut url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(wrong("is not an http or https address"));
@@ -428,6 +433,23 @@ fn check_mirror(at: &str, mirror: &Mirror) -> Result<()> {
         Some(hint) => made.advise(hint),
         None => made,
     })
+}
+
+/// Cuts out of a parser's message what it quotes of a file, which may be a key.
+fn unquoted(message: &str) -> String {
+    if message.contains("any variant of untagged enum") {
+        return "a value is neither of its kind nor a list of such".to_string();
+    }
+    let quotes = ["invalid type: ", "invalid value: "];
+    let quotes = quotes.iter().any(|start| message.starts_with(start));
+    // Whatever is quoted, it stands before the last of these words.
+    match message.rsplit_once(", expected ") {
+        Some((is, wanted)) if quotes => {
+            let is = is.split(['"', '`']).next().unwrap_or(is).trim_end();
+            format!("{is}, expected {wanted}")
+        }
+        _ => message.to_string(),
+    }
 }
 
 fn authority(url: &Url) -> String {

@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::hosts::{Able, Hosts, Mirror, Rule, Server, Tls, address::Declared, check_mirror};
+use crate::hosts::{
+    Able, Hosts, Mirror, Rule, Server, Tls, address::Declared, check_mirror, unquoted,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,7 +101,7 @@ pub(crate) fn load(path: &Path, hosts: &mut Hosts) -> Result<()> {
         let fault = |why: &str| Error::new(Kind::Settings, format!("{at}: {why}"));
         let registry: Registry = value
             .try_into()
-            .map_err(|error: toml::de::Error| fault(error.message()))?;
+            .map_err(|error: toml::de::Error| fault(&unquoted(error.message())))?;
         let host = prefix.split('/').next().unwrap_or_default();
         if Declared::parse(host).is_none() {
             return Err(fault("is neither a host nor a part of one"));
@@ -172,6 +174,6 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start).min(bytes.len());
         let line = bytes[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
-        fault(line, error.message())
+        fault(line, &unquoted(error.message()))
     })
 }

@@ -238,6 +238,51 @@ fn a_mistake_in_our_own_file_is_named() {
 }
 
 #[test]
+fn a_file_with_a_mistake_keeps_its_secrets() {
+    for (name, text) in [
+        ("registries.toml", "[registry.x]\nheaders = \"X-Key: k3y\""),
+        (
+            "registries.toml",
+            "[registry.x]\nheaders = { X-Key = [\"k3y\"] }",
+        ),
+        ("registries.toml", "[registry.x]\nclient = \"k3y\""),
+        (
+            "registries.toml",
+            "[registry.x]\ninsecure = \"k3y, expected a map\"",
+        ),
+        ("registries.toml", "search = \"k3y\""),
+        ("registries.toml", "[registry.x]\nheaders = { X-Key = k3y }"),
+        (
+            "registries.toml",
+            "[registry.x]\nmirror = [{ url = \"ftp://u:k3y@m.example\" }]",
+        ),
+        (
+            "registries.toml",
+            "[registry.x]\nmirror = [{ url = \"https://u:k3y/@m.example\" }]",
+        ),
+        ("registries.conf", "unqualified-search-registries = \"k3y\""),
+        (
+            "daemon.json",
+            r#"{"registry-mirrors": "https://u:k3y@m.example"}"#,
+        ),
+        (
+            "daemon.json",
+            r#"{"registry-mirrors": ["x://u:k3y@m.example"]}"#,
+        ),
+        (
+            "certs.d/a.example/hosts.toml",
+            "[host.\"https://m.example\"]\nheader = \"X-Key: k3y\"",
+        ),
+    ] {
+        let scratch = Scratch::with(&[(name, text)]);
+        let of = "a.example/x".parse().unwrap();
+        let endpoints = scratch.load().and_then(|hosts| hosts.endpoints(&of));
+        let error = endpoints.unwrap_err().to_string();
+        assert!(!error.contains("k3y") && error.contains(name), "{error}");
+    }
+}
+
+#[test]
 fn files_of_containerd() {
     let hub = r#"
 server = "https://docker.io"
@@ -283,7 +328,7 @@ unknown = 1
         &[("certs.d/c.example/hosts.toml", "[host.x]\ncapabilities = 3")],
         "c.example/x",
         &[
-            "DIR/certs.d/c.example/hosts.toml: host.\"x\": invalid type: integer `3`, expected a sequence",
+            "DIR/certs.d/c.example/hosts.toml: host.\"x\": invalid type: integer, expected a sequence",
         ],
     );
 }

@@ -83,7 +83,7 @@ impl Answer {
                 .passing());
         };
         let chunk = chunk.map_err(|error| {
-            let lost = transport(&self.host, &self.object, &error);
+            let lost = transport(&self.host, &self.object, &error, None);
             Error::new(Kind::Connect, lost.message())
                 .advise("the connection was lost: try again")
                 .passing()

@@ -21,9 +21,10 @@ use reqwest::{Method, StatusCode, Url};
 use tokio::time::timeout;
 
 use crate::error::{Error, Kind, Result, clean, transport};
-use crate::hosts::Tls;
+use crate::hosts::{Tls, address};
 pub(crate) use answer::Answer;
 pub(crate) use retry::Tries;
+pub(crate) use retry::date;
 pub use retry::retry_after;
 
 /// As many as browsers had when the number was found to be enough.
@@ -102,6 +103,20 @@ pub enum Notice {
         host: String,
         /// In a line.
         text: String,
+    },
+    /// A program that keeps logins cannot be started; without it, nobody is logged in.
+    NoProgram {
+        /// Whose login was looked for.
+        host: String,
+        /// In a line.
+        why: String,
+    },
+    /// Something was pushed, and the list of what refers to its subject was not brought up to date.
+    Unlisted {
+        /// Where.
+        host: String,
+        /// In a line.
+        why: String,
     },
     /// A mirror could not serve, and the next server is asked.
     Mirror {
@@ -313,7 +328,9 @@ impl Wire {
             Payload::Bytes(bytes) => request.body(bytes.clone()),
             Payload::Stream(make, size) => request.header(CONTENT_LENGTH, *size).body(make(&pulse)),
         };
-        let response = self.await_response(call, request.send(), &pulse).await?;
+        let response = self
+            .await_response(call, url, request.send(), &pulse)
+            .await?;
         self.collect_warnings(call, response.headers());
         Ok(Answer::new(response, call, url.clone(), &self.patience))
     }
@@ -322,6 +339,7 @@ impl Wire {
     async fn await_response(
         &self,
         call: &Call,
+        url: &Url,
         sent: impl Future<Output = reqwest::Result<reqwest::Response>>,
         pulse: &Pulse,
     ) -> Result<reqwest::Response> {
@@ -334,7 +352,7 @@ impl Wire {
                 .silence
                 .max(call.connect.unwrap_or(self.patience.connect));
             if let Ok(done) = timeout(wait, &mut sent).await {
-                return done.map_err(|error| self.transport(call, &error));
+                return done.map_err(|error| self.transport(call, url, &error));
             }
             let now = pulse.count();
             let ours = now % 2 == 1;
@@ -350,8 +368,9 @@ impl Wire {
         }
     }
 
-    fn transport(&self, call: &Call, error: &reqwest::Error) -> Error {
-        let made = transport(&call.host, &call.object, error);
+    fn transport(&self, call: &Call, url: &Url, error: &reqwest::Error) -> Error {
+        let proxy = self.proxies.before(url);
+        let made = transport(&call.host, &call.object, error, proxy.as_deref());
         let no_roots = self.roots.get().is_some_and(tls::Roots::is_empty);
         if made.kind() == Kind::Tls && no_roots {
             return made.advise(
@@ -396,15 +415,19 @@ impl Wire {
             let Some(text) = value.to_str().ok().and_then(warning) else {
                 continue;
             };
-            let line = format!("{}: {text}", call.host);
-            let mut known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-            // A server may warn without end, but not us.
-            if known.len() < 100 && !known.contains(&line) {
-                known.push(line);
-                drop(known);
-                let host = call.host.clone();
-                self.notices.tell(&Notice::Warning { host, text });
-            }
+            let host = call.host.clone();
+            self.warn(format!("{host}: {text}"), &Notice::Warning { host, text });
+        }
+    }
+
+    /// Tells something once, however often it is so.
+    pub(crate) fn warn(&self, line: String, notice: &Notice) {
+        let mut known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server may warn without end, but not us.
+        if known.len() < 100 && !known.contains(&line) {
+            known.push(line);
+            drop(known);
+            self.notices.tell(notice);
         }
     }
 
@@ -415,6 +438,21 @@ impl Wire {
 }
 
 impl Proxies {
+    /// Returns the proxy that may stand before an address, as it may be shown: `no_proxy` could still leave it out.
+    fn before(&self, url: &Url) -> Option<String> {
+        let named = match url.scheme() {
+            "http" => &self.http,
+            _ => &self.https,
+        };
+        let loopback = url.host_str().is_some_and(address::is_loopback);
+        let named = named
+            .as_deref()
+            .filter(|name| !name.is_empty() && !loopback)?;
+        let bare = named.rsplit_once('@').map_or(named, |(_, bare)| bare);
+        let bare = bare.split_once("://").map_or(bare, |(_, bare)| bare);
+        Some(bare.trim_end_matches('/').to_string())
+    }
+
     fn check(&self) -> Result<()> {
         self.each().map(|_| ())
     }

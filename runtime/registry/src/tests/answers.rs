@@ -1,11 +1,11 @@
 //! What servers answer that are asked for anything but blobs.
 
-use image::{Digest, media};
+use image::{Descriptor, Digest, Manifest, media};
 
 use super::faults::serve;
 use super::server::{Reply, Server, reply};
 use super::{client, content, fetch, impatient, layer, repository, wait};
-use crate::{Client, Kind, Notice, Notices, Settings, Which};
+use crate::{Body, Client, Kind, Notice, Notices, Settings, Which};
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -234,6 +234,25 @@ fn tags_come_in_pages_with_an_end() {
         error.message().contains("the list has no end: 1000 so far"),
         "{error}"
     );
+    for (tag, pages, want) in [
+        ("a".repeat(129), 1, "names a tag of 129 bytes"),
+        (
+            "a".repeat(128),
+            60_000,
+            "the list has no end: 180000 so far",
+        ),
+    ] {
+        let page = format!(
+            r#"{{"tags":[{}]}}"#,
+            vec![format!("{tag:?}"); pages].join(",")
+        );
+        let large = Server::start(move |request| {
+            let next = format!("<{}1>; rel=\"next\"", request.path);
+            reply(200, page.clone()).with("link", next)
+        });
+        let error = wait(client().tags(&repository(&large.host))).unwrap_err();
+        assert!(error.message().ends_with(want), "{error}");
+    }
     let away = Server::start(|_| {
         reply(200, r#"{"tags":["a"]}"#).with("link", "<http://other.example/>; rel=\"next\"")
     });
@@ -243,6 +262,51 @@ fn tags_come_in_pages_with_an_end() {
             .message()
             .contains("its next page is at another place"),
         "{error}"
+    );
+}
+
+#[test]
+fn an_image_in_the_place_of_a_list_is_not_replaced() {
+    let manifest = |subject: &str| {
+        let config = Descriptor::of(media::OCI_CONFIG, b"{}");
+        let mut manifest = Manifest::new(config, Vec::new());
+        manifest.subject =
+            (!subject.is_empty()).then(|| Descriptor::of(media::OCI_MANIFEST, subject.as_bytes()));
+        manifest.to_bytes()
+    };
+    let image = manifest("");
+    let server = Server::start(move |request| match request.method.as_str() {
+        "PUT" => reply(201, ""),
+        _ => reply(200, image.clone()).with("content-type", media::OCI_MANIFEST),
+    });
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = heard.clone();
+    let client = Client::new(Settings {
+        notices: Notices::to(move |notice: &Notice| log.lock().unwrap().push(notice.clone())),
+        ..impatient()
+    })
+    .unwrap();
+    let bytes = manifest("subject");
+    let body = Body {
+        digest: Digest::of(&bytes),
+        media_type: media::OCI_MANIFEST,
+        bytes: &bytes,
+    };
+    let to = repository(&server.host);
+    wait(client.put_manifest(&to, &["one".to_string()], &body)).unwrap();
+    let tag = format!("sha256-{}", Digest::of(b"subject").hex());
+    let path = "/v2/team/tool/manifests";
+    assert_eq!(
+        server.lines(),
+        [format!("PUT {path}/one"), format!("GET {path}/{tag}")]
+    );
+    let heard = heard.lock().unwrap();
+    let [Notice::Unlisted { why, .. }] = heard.as_slice() else {
+        panic!("{heard:?}")
+    };
+    assert!(
+        why.ends_with(&format!("the tag {tag} is no list of them")),
+        "{why}"
     );
 }
 

@@ -1,14 +1,16 @@
 //! Logins and tokens: who is told what, and how often.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use image::Repository;
 
 use super::server::{Reply, Request, Server, reply};
-use super::{client_with, content, fetch, layer, repository, wait};
-use crate::{Credentials, Hosts, Kind, Login, Secret};
+use super::{Scratch, client_with, content, fetch, impatient, layer, repository, wait};
+use crate::{Client, Credentials, Hosts, Kind, Login, Notice, Notices, Secret, Settings};
 
 const BLOB: usize = 1000;
 
@@ -88,9 +90,10 @@ fn a_token_is_fetched_once_for_all_who_wait() {
 
 #[test]
 fn a_token_that_runs_out_is_replaced() {
-    let (server, given) = bearer(r#","expires_in":1"#, false);
+    let (server, given) = bearer(r#","expires_in":0.04"#, false);
     let client = client_with(Hosts::default(), Credentials::default());
     for want in 1..4 {
+        std::thread::sleep(Duration::from_millis(50));
         wait(fetch(
             &client,
             &repository(&server.host),
@@ -239,6 +242,82 @@ fn an_identity_token_is_sent_in_a_form() {
             "service=s&scope=repository%3Ateam%2Ftool%3Apull&client_id=lade&grant_type=refresh_token&refresh_token=refresh+me"
         );
     }
+}
+
+#[test]
+fn a_login_in_a_form_stays_with_its_host() {
+    let identity = Login::Identity {
+        user: "ann".into(),
+        token: Secret::new("refresh me"),
+    };
+    let told = |request: &Request| String::from_utf8_lossy(&request.body).contains("refresh");
+    // The same machine by another name is another host.
+    for (name, want) in [("127.0.0.1", true), ("localhost", false)] {
+        let other = Server::start(|_| reply(200, r#"{"token":"good"}"#));
+        let elsewhere = format!("http://{}/token", other.host.replace("127.0.0.1", name));
+        let server = Server::start(move |request| match asks(request).as_str() {
+            _ if request.path.starts_with("/token") => {
+                reply(307, "").with("location", elsewhere.clone())
+            }
+            "Bearer good" => reply(200, content(BLOB)),
+            _ => {
+                let host = request.header("host").unwrap();
+                let realm = format!(r#"Bearer realm="http://{host}/token",service=s"#);
+                reply(401, "").with("www-authenticate", realm)
+            }
+        });
+        let credentials = Credentials::default().with(&server.host, identity.clone());
+        let client = client_with(Hosts::default(), credentials);
+        let what = layer(&content(BLOB));
+        let got = wait(fetch(&client, &repository(&server.host), &what, 0..1000));
+        assert_eq!(got.is_ok(), want, "{name}");
+        assert_eq!(other.seen().iter().any(told), want, "{name}");
+        if let Err(error) = got {
+            assert_eq!(error.kind(), Kind::Blocked, "{error}");
+            let text = error.to_string();
+            assert!(text.contains("is not to see the login"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_helper_program_that_is_missing_is_told_once_and_asked_no_more() {
+    let open = Server::start(|request| match asks(request).as_str() {
+        _ if request.path.starts_with("/token") => reply(200, r#"{"token":"anybody"}"#),
+        "Bearer anybody" => reply(200, content(BLOB)),
+        _ => {
+            let host = request.header("host").unwrap();
+            let realm = format!(r#"Bearer realm="http://{host}/token""#);
+            reply(401, "").with("www-authenticate", realm)
+        }
+    });
+    let closed = Server::start(|_| reply(401, "").with("www-authenticate", "Basic realm=x"));
+    let scratch = Scratch::new();
+    let file = scratch.write("config.json", r#"{"credsStore":"orlop-none"}"#);
+    let heard: Arc<Mutex<Vec<Notice>>> = Arc::default();
+    let log = heard.clone();
+    let client = Client::new(Settings {
+        credentials: Credentials::from_files(vec![file]),
+        notices: Notices::to(move |notice: &Notice| log.lock().unwrap().push(notice.clone())),
+        ..impatient()
+    })
+    .unwrap();
+    let what = layer(&content(BLOB));
+    for path in ["team/tool", "team/other"] {
+        let from = Repository {
+            path: path.into(),
+            ..repository(&open.host)
+        };
+        wait(fetch(&client, &from, &what, 0..1000)).unwrap();
+    }
+    let error = wait(fetch(&client, &repository(&closed.host), &what, 0..1000)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unauthorized, "{error}");
+    let heard = heard.lock().unwrap();
+    let [Notice::NoProgram { why, .. }] = heard.as_slice() else {
+        panic!("{heard:?}")
+    };
+    let want = "docker-credential-orlop-none: is not installed; install it, or take it out of";
+    assert!(why.starts_with(want), "{why}");
 }
 
 #[test]

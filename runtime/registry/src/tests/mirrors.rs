@@ -1,9 +1,11 @@
 //! Mirrors: who is asked for what, and what happens when one fails.
 
+use std::time::Duration;
+
 use image::{Digest, media};
 
 use super::server::{Reply, Request, Server, reply};
-use super::{Scratch, client_with, content, fetch, layer, repository, wait};
+use super::{Scratch, client_with, content, fetch, impatient, layer, repository, wait};
 use crate::{Client, Credentials, Files, Hosts, Kind, Which};
 
 fn mirrored(origin: &Server, mirror: &Server, more: &str) -> Client {
@@ -121,6 +123,42 @@ fn a_blob_goes_on_from_the_next_server() {
         bytes
     );
     assert_eq!(mirror.seen().len(), before);
+}
+
+#[test]
+fn a_host_that_says_nothing_keeps_no_other_waiting() {
+    // The first answers when the second has been asked for something.
+    let (tell, told) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let silent = Server::start_whole(move |_| {
+        let heard = told.lock().unwrap();
+        match heard.recv_timeout(Duration::from_secs(5)) {
+            Ok(()) => reply(404, ""),
+            Err(_) => reply(500, ""),
+        }
+    });
+    let good = Server::start(move |_| {
+        for _ in 0..10 {
+            // The other has heard enough, and is gone.
+            tell.send(()).unwrap_or_default();
+        }
+        reply(200, manifest(1))
+    });
+    let mut settings = impatient();
+    settings.patience.silence = Duration::from_secs(10);
+    let client = Client::new(settings).unwrap();
+    let (silent, good) = (repository(&silent.host), repository(&good.host));
+    let which = Which::Tag("x".into());
+    let (refused, given) = wait(async {
+        let slow = client.manifest(&silent, &which);
+        let fast = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.manifest(&good, &which).await
+        };
+        futures_util::future::join(slow, fast).await
+    });
+    given.unwrap();
+    assert_eq!(refused.unwrap_err().kind(), Kind::NotFound);
 }
 
 #[test]

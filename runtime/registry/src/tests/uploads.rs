@@ -279,18 +279,27 @@ fn a_source_that_fails_says_so_itself() {
 
 #[test]
 fn an_upload_that_cannot_succeed_ends() {
-    for (status, want) in [
-        (403, Kind::Denied),
-        (413, Kind::Denied),
-        (400, Kind::Server),
-        (500, Kind::Server),
-        (404, Kind::NotFound),
+    // What may go on another time is left with the server.
+    for (status, want, cancelled) in [
+        (403, Kind::Denied, true),
+        (413, Kind::Denied, true),
+        (400, Kind::Server, true),
+        (500, Kind::Server, false),
+        (404, Kind::NotFound, false),
     ] {
         let (server, _) =
             taking(move |request, _| (request.method == "PATCH").then(|| reply(status, "")));
         let whole = Arc::new(Whole(content(250_000).into()));
         let error = wait(client().upload(&repository(&server.host), whole, None)).unwrap_err();
         assert_eq!(error.kind(), want, "{error}");
+        let lines = server.lines();
+        let deleted: Vec<_> = lines.iter().filter(|one| one.starts_with("DEL")).collect();
+        let want: &[&str] = if cancelled {
+            &["DELETE /session?state=a%2Fb"]
+        } else {
+            &[]
+        };
+        assert_eq!(deleted, want, "{status}");
     }
     let (server, _) = taking(|request, _| {
         (request.method == "PATCH").then(|| reply(202, "").with("range", "0-999999"))
