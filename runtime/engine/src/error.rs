@@ -46,14 +46,14 @@ pub struct Error {
 impl Error {
     /// Makes an error of one line.
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
-        let (text, hint) = (text.into(), None);
+        let (text, hint) = (line(text.into()), None);
         Self { kind, text, hint }
     }
 
     /// Adds what to try.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(line(hint.into()));
         self
     }
 
@@ -137,7 +137,23 @@ fn chain(error: &anyhow::Error) -> String {
         }
         text.push_str(&cause);
     }
-    text.replace('\n', " ")
+    line(text)
+}
+
+/// Makes one line of a text, which may hold what an archive or a server says: nothing in it speaks to a terminal.
+fn line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\r' | '\t' => shown.push(' '),
+            letter if letter.is_control() => shown.extend(letter.escape_default()),
+            letter => shown.push(letter),
+        }
+    }
+    shown
 }
 
 fn of_io(error: &std::io::Error, known: Kind) -> Kind {
@@ -169,5 +185,24 @@ fn of_registry(error: &registry::Error) -> Kind {
         Theirs::Unsupported => Kind::Unsupported,
         Theirs::Settings => Kind::Invalid,
         _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_nothing_to_the_terminal() {
+        let evil = "a\nb\u{1b}[2J\u{9b}c\u{7f}\té";
+        let shown = "a b\\u{1b}[2J\\u{9b}c\\u{7f} é";
+        let cause = anyhow::anyhow!("{evil}").context("read");
+        for (error, text) in [
+            (Error::invalid(evil), shown.to_string()),
+            (Error::from(cause), format!("read: {shown}")),
+        ] {
+            assert_eq!(error.to_string(), text);
+            assert_eq!(error.with_hint(evil).hint(), Some(shown));
+        }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Unpacked {
     pub staged: StagedLayer,
     /// Of the files.
     pub bytes: u64,
+    /// Of the tar.
+    pub tar_bytes: u64,
     pub warnings: Vec<String>,
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn unpack<R: BufRead + Send>(
     Ok(Unpacked {
         staged: into.finish(&found)?,
         bytes: unpacked.bytes,
+        tar_bytes: unpacked.tar_bytes,
         warnings: unpacked.warnings,
     })
 }

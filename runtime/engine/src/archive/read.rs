@@ -70,10 +70,12 @@ impl<R: Read> Archive<R> {
                 return Ok(None);
             };
             let stated = number(&header[124..136])?;
-            // An extended header's size is that of the entry itself, and not of another header before it.
             let size = match header[156] {
+                // An extended header's size is that of the entry itself, and not of another header before it.
                 b'x' | b'g' | b'L' | b'K' => stated,
-                _ => extended.size.unwrap_or(stated),
+                // There are no data behind these.
+                b'1'..=b'6' => 0,
+                _ => agreed(stated, extended.size)?,
             };
             if size > MOST {
                 return Err(bad("an entry is larger than any file").into());
@@ -195,6 +197,17 @@ fn entry(header: &[u8; BLOCK], kind: u8, size: u64, extended: Extended) -> Entry
     Entry { path, what }
 }
 
+/// The size that both headers mean: who reads the one where others read the other finds other entries in the data.
+fn agreed(stated: u64, extended: Option<u64>) -> Result<u64, Error> {
+    match extended {
+        // What does not fit the header stands there as zero or cut off.
+        Some(size) if size < 1 << 33 && size != stated => Err(bad(
+            "an entry has one size by its header and another by its extended header",
+        )),
+        size => Ok(size.unwrap_or(stated)),
+    }
+}
+
 /// A path as it is looked up.
 fn clean(path: &str) -> String {
     let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
@@ -294,24 +307,108 @@ mod tests {
         assert_eq!(written(), written());
     }
 
+    /// A header, and what is behind it.
+    fn raw(name: &str, kind: u8, size: &[u8], contents: &[u8]) -> Vec<u8> {
+        let mut header = [0; BLOCK];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[124..124 + size.len()].copy_from_slice(size);
+        header[156] = kind;
+        header[257..263].copy_from_slice(b"ustar\0");
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{:06o}\0 ", sum + 8 * 32).as_bytes());
+        let filled = contents.len().next_multiple_of(BLOCK) - contents.len();
+        [&header[..], contents, &vec![0; filled]].concat()
+    }
+
+    fn sized(name: &str, kind: u8, contents: &[u8]) -> Vec<u8> {
+        raw(
+            name,
+            kind,
+            format!("{:011o}", contents.len()).as_bytes(),
+            contents,
+        )
+    }
+
     #[test]
     fn what_is_damaged_is_refused() {
         let whole = written();
+        let mut renamed = whole.clone();
+        renamed[0] = b'I';
+        let binary = |bytes: [u8; 12]| raw("a", b'0', &bytes, b"");
+        let mut largest = [0xff; 12];
+        largest[..4].copy_from_slice(&[0x80, 0, 0, 0]);
+        let extended =
+            |record: &[u8]| [sized("x", b'x', record), sized("a", b'0', b"12345")].concat();
         for (bytes, message) in [
             (whole[..100].to_vec(), "ends in the middle of a header"),
             (whole[..513].to_vec(), "ends in the middle of a file"),
             ([&[b'?'; 512], &whole[512..]].concat(), "checksum is wrong"),
+            (renamed, "checksum is wrong"),
+            (binary(largest), "larger than any file"),
+            (binary([0xff; 12]), "a number in a header is none"),
             (
-                {
-                    let mut bytes = whole.clone();
-                    bytes[0] = b'I';
-                    bytes
-                },
-                "checksum is wrong",
+                extended(b"29 size=18446744073709551615\n"),
+                "larger than any file",
+            ),
+            (extended(b"29 size=18446744073709551616\n"), "malformed"),
+            (
+                extended(b"10 size=4\n"),
+                "one size by its header and another",
             ),
         ] {
             let error = list(&bytes).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_size_says_what_is_data_and_what_is_a_header() {
+        let inner = sized("inner", b'0', b"");
+        let size = format!("12 size={}\n", inner.len());
+        let file = |name: &str| (name.to_string(), What::File { size: 512 });
+        for (what, parts, expected) in [
+            (
+                "an extended header is not about a long name behind it",
+                vec![
+                    sized("x", b'x', size.as_bytes()),
+                    sized("l", b'L', b"long"),
+                    sized("a", b'0', &inner),
+                ],
+                vec![file("long")],
+            ),
+            (
+                "nor about a long link",
+                vec![
+                    sized("x", b'x', size.as_bytes()),
+                    sized("k", b'K', b"long"),
+                    sized("a", b'0', &inner),
+                ],
+                vec![file("a")],
+            ),
+            (
+                "nor about another extended header",
+                vec![
+                    sized("x", b'x', size.as_bytes()),
+                    sized("x", b'x', b"10 path=b\n"),
+                    sized("a", b'0', &inner),
+                ],
+                vec![file("b")],
+            ),
+            (
+                "a symlink has no data",
+                vec![
+                    raw("s", b'2', b"00000001000", b""),
+                    sized("a", b'0', &inner),
+                ],
+                vec![("s".to_string(), What::Symlink(String::new())), file("a")],
+            ),
+        ] {
+            let entries = list(&parts.concat()).unwrap();
+            let found: Vec<_> = entries
+                .into_iter()
+                .map(|(entry, _)| (entry.path, entry.what))
+                .collect();
+            assert_eq!(found, expected, "{what}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Import: a tar of files becomes an image of one layer.
 
 mod changes;
+mod url;
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -11,6 +12,10 @@ use store::{ImageRecord, NewName, Records, Staged};
 
 use crate::archive::plain;
 use crate::{Engine, Result, tag, time, unpack};
+
+/// Bytes of holes in a tar: its layer has them as zeros, which are hashed here, and again at each push. A file of last logins that has an
+/// entry for a very large user id is what has so many.
+const HOLES: u64 = 16 << 30;
 
 /// How to import.
 #[derive(Debug, Clone, Default)]
@@ -32,10 +37,12 @@ impl Engine {
     pub fn import(&self, input: &mut (dyn Read + Send), options: &Import) -> Result<Digest> {
         let name = options.name.as_deref().map(tag::parse).transpose()?;
         let mut config = config(options)?;
+        let mut how = unpack::options();
+        how.limits.holes = HOLES;
         let lease = self.store.lease()?;
         let layer = plain(input, |tar| {
             let new = self.store.unpack_unknown(&lease)?;
-            let unpacked = layer::unpack(tar, new.dir(), &unpack::options())?;
+            let unpacked = layer::unpack(tar, new.dir(), &how)?;
             // The layer's tar is what is made of its files here, not what came in: so it can be made again at any time.
             let packed = layer::pack(new.dir().as_fd(), std::io::sink())?;
             let diff_id = Digest::from_sha256(packed.tar_sha256);

@@ -83,7 +83,7 @@ impl Collected {
     }
 
     /// Follows links from one name to the file, a few times.
-    fn real(&self, path: &str) -> String {
+    pub(crate) fn real(&self, path: &str) -> String {
         let mut path = path.to_string();
         for _ in 0..DEPTH {
             match self.links.get(&path) {

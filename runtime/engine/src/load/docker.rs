@@ -1,6 +1,6 @@
 //! Docker's archive: `manifest.json` names configs, names and the layers' tars.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use image::{Digest, Reference};
@@ -23,7 +23,8 @@ struct Item {
     layers: Option<Vec<String>>,
 }
 
-/// Finds the images, and gives those that an OCI layout in the same archive has shown their names.
+/// Finds the images, and gives those that an OCI layout in the same archive has shown their names. Each config is read once, however many items
+/// name it: the list is short, and what it names may not be.
 pub(crate) fn read(
     store: &Store,
     lease: &Lease,
@@ -33,21 +34,30 @@ pub(crate) fn read(
 ) -> Result<()> {
     let items: Vec<Item> = serde_json::from_slice(manifest)
         .map_err(|error| Error::new(Kind::Damaged, format!("manifest.json: {error}")))?;
+    let known = found.iter().enumerate();
+    let mut images: BTreeMap<Digest, usize> = known.map(|(at, one)| (one.record.id, at)).collect();
+    let mut configs: BTreeMap<String, usize> = BTreeMap::new();
     for item in items {
         let names = names(&item)?;
-        let config = config(store, collected, &item.config)?;
-        let same = |other: &&mut Candidate| other.record.id == config.digest;
-        if let Some(other) = found.iter_mut().find(same) {
-            let known: BTreeSet<Reference> = other.names.iter().cloned().collect();
-            other
-                .names
-                .extend(names.into_iter().filter(|name| !known.contains(name)));
-            continue;
-        }
-        let paths = item.layers.unwrap_or_default();
-        let mut candidate = candidate(store, lease, collected, &config, &paths)?;
-        candidate.names = names;
-        found.push(candidate);
+        let path = collected.real(&item.config);
+        let at = if let Some(at) = configs.get(&path) {
+            *at
+        } else {
+            let config = config(store, collected, &item.config)?;
+            let next = found.len();
+            let at = *images.entry(config.digest).or_insert(next);
+            if at == next {
+                let paths = item.layers.unwrap_or_default();
+                found.push(candidate(store, lease, collected, &config, &paths)?);
+            }
+            configs.insert(path, at);
+            at
+        };
+        found[at].names.extend(names);
+    }
+    for image in found {
+        let mut seen = BTreeSet::new();
+        image.names.retain(|name| seen.insert(name.clone()));
     }
     Ok(())
 }

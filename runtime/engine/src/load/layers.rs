@@ -1,7 +1,7 @@
 //! The layers of what is loaded, unpacked in parallel out of their blobs.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::BufReader;
+use std::io::{self, BufReader, Write};
 use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -172,7 +172,7 @@ fn one(store: &Store, lease: &Lease, part: &Part, progress: &dyn Progress) -> Re
             for warning in &unpacked.warnings {
                 progress.event(Event::Warning(warning.clone()));
             }
-            let keep = !part.spare || !is_packable(&unpacked.staged, &part.diff_id)?;
+            let keep = !part.spare || !is_packable(&unpacked, &part.diff_id)?;
             is(Step::Done);
             Ok(One {
                 layer: Some(unpacked.staged),
@@ -185,9 +185,27 @@ fn one(store: &Store, lease: &Lease, part: &Part, progress: &dyn Progress) -> Re
 }
 
 /// Tells whether the very tar can be made again from the files; then it need not be kept beside them.
-fn is_packable(layer: &store::StagedLayer, diff_id: &Digest) -> Result<bool> {
-    let dir = crate::push::open_layer(&layer.path())?;
-    let packed = layer::pack(dir.as_fd(), std::io::sink());
-    let packed = packed.map_err(|error| Error::new(Kind::Damaged, error.to_string()))?;
-    Ok(Digest::from_sha256(packed.tar_sha256) == *diff_id)
+fn is_packable(unpacked: &unpack::Unpacked, diff_id: &Digest) -> Result<bool> {
+    let dir = crate::push::open_layer(&unpacked.staged.path())?;
+    match layer::pack(dir.as_fd(), AtMost(unpacked.tar_bytes)) {
+        Ok(packed) => Ok(Digest::from_sha256(packed.tar_sha256) == *diff_id),
+        Err(layer::Error::Write(_)) => Ok(false),
+        Err(error) => Err(Error::new(Kind::Damaged, error.to_string()).into()),
+    }
+}
+
+/// Takes so many bytes and no more: a longer tar is another one. Holes of sparse files, which a small tar may have a terabyte of, are not
+/// written to their end.
+struct AtMost(u64);
+
+impl Write for AtMost {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.0.checked_sub(bytes.len() as u64);
+        self.0 = left.ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

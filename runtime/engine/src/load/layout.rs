@@ -1,5 +1,7 @@
 //! An OCI layout: `index.json` leads to manifests among the blobs.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use image::{Descriptor, Digest, Document, Platform, Reference, media};
 use store::{Lease, Store};
@@ -32,164 +34,190 @@ pub(crate) fn read(
             "index.json is a manifest and no index"
         ));
     };
-    let mut found: Vec<Candidate> = Vec::new();
+    let mut layout = Layout {
+        store,
+        lease,
+        collected,
+        wanted: options.platform.as_ref(),
+        found: Vec::new(),
+        images: BTreeMap::new(),
+        done: BTreeMap::new(),
+    };
     for entry in &index.manifests {
-        let Some(candidate) = follow(store, lease, collected, entry, options)? else {
-            continue;
-        };
-        let names = names(entry);
-        match found
-            .iter_mut()
-            .find(|other| other.record.id == candidate.record.id)
-        {
-            // The same image under another name.
-            Some(other) => other.names.extend(names),
-            None => found.push(Candidate { names, ..candidate }),
+        if let Some(at) = layout.follow(entry, &mut Vec::new())? {
+            // It may be the same image under another name.
+            layout.found[at].names.extend(names(entry));
         }
     }
-    Ok(found)
+    Ok(layout.found)
 }
 
-/// Follows an entry to the image that is for the right machine; nothing when it is none for any.
-fn follow(
-    store: &Store,
-    lease: &Lease,
-    collected: &Collected,
-    entry: &Descriptor,
-    options: &Load,
-) -> Result<Option<Candidate>> {
-    let mut path = Vec::new();
-    let mut entry = entry.clone();
-    for _ in 0..DEPTH {
-        let document = document(store, collected, &entry)?;
-        let digest = document.digest;
-        let index = match document.value {
+/// A layout that is being read. Each document is read once, however often it is named: an index is short, and what it names may not be.
+struct Layout<'a> {
+    store: &'a Store,
+    lease: &'a Lease,
+    collected: &'a Collected,
+    wanted: Option<&'a Platform>,
+    found: Vec<Candidate>,
+    /// Where in `found` an image is.
+    images: BTreeMap<Digest, usize>,
+    /// Which image a document, read as what it was said to be, led to.
+    done: BTreeMap<(Digest, String), Option<usize>>,
+}
+
+impl Layout<'_> {
+    /// Follows an entry to the image that is for the right machine; nothing when it is none for any. `above` are the indexes that led here.
+    fn follow(
+        &mut self,
+        entry: &Descriptor,
+        above: &mut Vec<(Digest, Vec<u8>)>,
+    ) -> Result<Option<usize>> {
+        let key = (entry.digest, entry.media_type.clone());
+        if let Some(done) = self.done.get(&key) {
+            return Ok(*done);
+        }
+        if above.len() == DEPTH {
+            let text = format!("more than {DEPTH} indexes one inside the other");
+            bail!(Error::new(Kind::Unsupported, text));
+        }
+        let bytes = self.bytes(&entry.digest, DOCUMENT)?;
+        let document = documents::parse(entry.digest, bytes, Some(&entry.media_type))?;
+        let (digest, bytes) = (document.digest, document.bytes);
+        let found = match document.value {
             Document::Manifest(value) => {
                 let manifest = Read {
                     digest,
-                    bytes: document.bytes,
+                    bytes,
                     value,
                 };
-                return image_of(store, lease, collected, manifest, &path).map(Some);
+                Some(self.image(manifest, above)?)
             }
-            Document::Index(index) => index,
+            Document::Index(index) => match self.choose(index.manifests) {
+                Some(member) => {
+                    above.push((digest, bytes));
+                    self.follow(&member, above)?
+                }
+                None => None,
+            },
         };
+        self.done.insert(key, found);
+        Ok(found)
+    }
+
+    /// Chooses the image for the right machine, of those that are here.
+    fn choose(&self, mut members: Vec<Descriptor>) -> Option<Descriptor> {
+        members.retain(|member| self.has(&member.digest));
         let host = Platform::host();
-        let wanted = options.platform.as_ref().unwrap_or(&host);
-        let here = |member: &&Descriptor| has(store, collected, &member.digest);
-        let members: Vec<Descriptor> = index.manifests.iter().filter(here).cloned().collect();
-        let chosen = image::choose(&members, wanted);
+        let chosen = image::choose(&members, self.wanted.unwrap_or(&host));
         // An archive with an image for one other machine was made on purpose.
-        let only = || (options.platform.is_none() && members.len() == 1).then(|| &members[0]);
-        let Some(chosen) = chosen.or_else(only) else {
-            return Ok(None);
+        let only = || (self.wanted.is_none() && members.len() == 1).then(|| &members[0]);
+        chosen.or_else(only).cloned()
+    }
+
+    fn has(&self, digest: &Digest) -> bool {
+        let stored = || self.store.blob(digest).is_ok_and(|size| size.is_some());
+        self.collected.by_digest(digest).is_some() || stored()
+    }
+
+    fn bytes(&self, digest: &Digest, most: u64) -> Result<Vec<u8>> {
+        let path = blob_path(digest);
+        if let Some(bytes) = self.collected.document(self.store, &path, most)? {
+            return Ok(bytes);
+        }
+        if self.store.blob(digest)?.is_some() {
+            return Ok(self.store.read_blob(digest, most)?);
+        }
+        bail!(lacking(digest))
+    }
+
+    /// Returns where in `found` the image of a manifest is.
+    fn image(
+        &mut self,
+        manifest: Read<image::Manifest>,
+        above: &[(Digest, Vec<u8>)],
+    ) -> Result<usize> {
+        let config = if manifest.value.is_image() {
+            let digest = manifest.value.config.digest;
+            Some(documents::parse_config(
+                digest,
+                self.bytes(&digest, CONFIG)?,
+            )?)
+        } else {
+            None
         };
-        entry = chosen.clone();
-        path.push((digest, document.bytes));
+        let documents = Documents { manifest, config };
+        let candidate = self.candidate(&documents, above)?;
+        let next = self.found.len();
+        let at = *self.images.entry(candidate.record.id).or_insert(next);
+        if at == next {
+            self.found.push(candidate);
+        }
+        Ok(at)
     }
-    bail!(Error::new(
-        Kind::Unsupported,
-        format!("more than {DEPTH} indexes one inside the other")
-    ));
-}
 
-fn has(store: &Store, collected: &Collected, digest: &Digest) -> bool {
-    collected.by_digest(digest).is_some() || store.blob(digest).is_ok_and(|size| size.is_some())
-}
-
-fn document(store: &Store, collected: &Collected, entry: &Descriptor) -> Result<Read<Document>> {
-    let bytes = bytes(store, collected, &entry.digest, DOCUMENT)?;
-    documents::parse(entry.digest, bytes, Some(&entry.media_type))
-}
-
-fn bytes(store: &Store, collected: &Collected, digest: &Digest, most: u64) -> Result<Vec<u8>> {
-    if let Some(bytes) = collected.document(store, &blob_path(digest), most)? {
-        return Ok(bytes);
+    fn candidate(&self, documents: &Documents, above: &[(Digest, Vec<u8>)]) -> Result<Candidate> {
+        let keep = |digest, bytes| self.store.stage_as(self.lease, digest, bytes);
+        let mut kept = vec![keep(&documents.manifest.digest, &documents.manifest.bytes)?];
+        let mut links = documents.links();
+        let mut below = documents.manifest.digest;
+        for (digest, bytes) in above.iter().rev() {
+            kept.push(keep(digest, bytes)?);
+            links.push((*digest, below));
+            below = *digest;
+        }
+        let mut layers = Vec::new();
+        for part in documents.parts()? {
+            let digest = part.descriptor.digest;
+            let staged = self.staged(&digest, &part.descriptor)?;
+            match part.diff_id {
+                Some(diff_id) => layers.push(Part {
+                    diff_id,
+                    blob: digest,
+                    staged,
+                    spare: false,
+                }),
+                None => kept.extend(staged),
+            }
+        }
+        let config = &documents.manifest.value.config;
+        kept.extend(self.staged(&config.digest, config)?);
+        Ok(Candidate {
+            record: documents.record(0),
+            names: Vec::new(),
+            layers,
+            links,
+            documents: kept,
+        })
     }
-    if store.blob(digest)?.is_some() {
-        return Ok(store.read_blob(digest, most)?);
+
+    /// The blob, if it came with the archive and the store has it not.
+    fn staged(
+        &self,
+        digest: &Digest,
+        descriptor: &Descriptor,
+    ) -> Result<Option<store::StagedBlob>> {
+        let wrong = |size: u64| {
+            let text = format!(
+                "blob {digest} has {size} bytes, and its manifest says {}",
+                descriptor.size
+            );
+            Error::new(Kind::Damaged, text)
+        };
+        match self.collected.by_digest(digest) {
+            Some(blob) if blob.size != descriptor.size => bail!(wrong(blob.size)),
+            Some(blob) => Ok(blob.staged.clone()),
+            None => match self.store.hold_blob(self.lease, digest)? {
+                Some(_) => Ok(None),
+                // A layer that may not be given away is not in an archive either.
+                None => Err(lacking(digest)).context("load an image")?,
+            },
+        }
     }
-    bail!(lacking(digest))
 }
 
 fn lacking(digest: &Digest) -> Error {
     let text = format!("the archive lacks the blob {digest}, which it names");
     Error::new(Kind::Damaged, text)
-}
-
-fn image_of(
-    store: &Store,
-    lease: &Lease,
-    collected: &Collected,
-    manifest: Read<image::Manifest>,
-    above: &[(Digest, Vec<u8>)],
-) -> Result<Candidate> {
-    let config = if manifest.value.is_image() {
-        let digest = manifest.value.config.digest;
-        let bytes = bytes(store, collected, &digest, CONFIG)?;
-        Some(documents::parse_config(digest, bytes)?)
-    } else {
-        None
-    };
-    let documents = Documents { manifest, config };
-    let mut kept =
-        vec![store.stage_as(lease, &documents.manifest.digest, &documents.manifest.bytes)?];
-    let mut links = documents.links();
-    let mut below = documents.manifest.digest;
-    for (digest, bytes) in above.iter().rev() {
-        kept.push(store.stage_as(lease, digest, bytes)?);
-        links.push((*digest, below));
-        below = *digest;
-    }
-    let mut layers = Vec::new();
-    for part in documents.parts()? {
-        let digest = part.descriptor.digest;
-        let staged = staged(store, lease, collected, &digest, &part.descriptor)?;
-        match part.diff_id {
-            Some(diff_id) => layers.push(Part {
-                diff_id,
-                blob: digest,
-                staged,
-                spare: false,
-            }),
-            None => kept.extend(staged),
-        }
-    }
-    let config = &documents.manifest.value.config;
-    kept.extend(staged(store, lease, collected, &config.digest, config)?);
-    Ok(Candidate {
-        record: documents.record(0),
-        names: Vec::new(),
-        layers,
-        links,
-        documents: kept,
-    })
-}
-
-/// The blob, if it came with the archive and the store has it not.
-fn staged(
-    store: &Store,
-    lease: &Lease,
-    collected: &Collected,
-    digest: &Digest,
-    descriptor: &Descriptor,
-) -> Result<Option<store::StagedBlob>> {
-    let wrong = |size: u64| {
-        let text = format!(
-            "blob {digest} has {size} bytes, and its manifest says {}",
-            descriptor.size
-        );
-        Error::new(Kind::Damaged, text)
-    };
-    match collected.by_digest(digest) {
-        Some(blob) if blob.size != descriptor.size => bail!(wrong(blob.size)),
-        Some(blob) => Ok(blob.staged.clone()),
-        None => match store.hold_blob(lease, digest)? {
-            Some(_) => Ok(None),
-            // A layer that may not be given away is not in an archive either.
-            None => Err(lacking(digest)).context("load an image")?,
-        },
-    }
 }
 
 /// The names that an entry gives its image. A tag alone names nothing.

@@ -7,13 +7,14 @@ use engine::Import;
 
 use super::platform;
 use crate::failure::{Failure, print_lines};
+use crate::progress::{self, Place};
 use crate::session::Session;
 
 /// Make an image of one layer from a tar archive, also compressed
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The archive; - for standard input
-    #[arg(value_name = "FILE|-")]
+    /// The archive, which http:// and https:// fetch; - for standard input
+    #[arg(value_name = "FILE|URL|-")]
     file: String,
     /// Name of the image
     #[arg(value_name = "REPOSITORY[:TAG]")]
@@ -38,14 +39,14 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
         source: args.file.clone(),
     };
     let file = args.file;
-    if file.starts_with("http://") || file.starts_with("https://") {
-        let failure = Failure::new(format!(
-            "import {file}: archives are not fetched from the web"
-        ));
-        return Err(failure.hint(format!("curl -L {file} | lade import -")));
-    }
     let id = if file == "-" {
         session.engine()?.import(&mut io::stdin(), &options)?
+    } else if file.starts_with("http://") || file.starts_with("https://") {
+        let engine = session.engine()?;
+        // What is printed is the id alone.
+        let quiet = !Place::Errors.is_terminal();
+        let progress = progress::show(Place::Errors, quiet, session);
+        progress.during(|progress| engine.import_url(&file, &options, progress))?
     } else {
         let open = File::open(&file);
         let mut open = open.map_err(|error| Failure::new(format!("open {file}: {error}")))?;

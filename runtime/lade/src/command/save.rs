@@ -2,10 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use engine::{Engine, Save};
+use nix::fcntl::{Flock, FlockArg};
 
 use super::platform;
 use crate::failure::Failure;
@@ -74,7 +76,7 @@ fn to_file(
         return write(&mut out);
     }
     let aside = Aside::new(path).map_err(|error| refused("create", path, &error))?;
-    let mut out = BufWriter::with_capacity(1 << 20, &aside.file);
+    let mut out = BufWriter::with_capacity(1 << 20, &*aside.file);
     write(&mut out)?;
     let written = out.flush().and_then(|()| aside.file.sync_all());
     drop(out);
@@ -86,7 +88,8 @@ fn to_file(
 /// A file beside another that takes its place at the end.
 struct Aside {
     path: PathBuf,
-    file: File,
+    /// Locked, so that nobody takes it for what a killed process has left.
+    file: Flock<File>,
 }
 
 impl Aside {
@@ -96,13 +99,48 @@ impl Aside {
         aside.push(name);
         aside.push(format!(".{}", std::process::id()));
         let path = target.with_file_name(aside);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            // As docker's: an image may hold secrets.
-            .mode(0o600)
-            .open(&path)?;
-        Ok(Self { path, file })
+        sweep(target);
+        loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                // As docker's: an image may hold secrets.
+                .mode(0o600)
+                .open(&path)?;
+            // Until here another process may take it for one that was left, and remove it.
+            let file = Flock::lock(file, FlockArg::LockExclusive);
+            let file = file.map_err(|(_, errno)| io::Error::from(errno))?;
+            let there = path.symlink_metadata().map(|stat| stat.ino());
+            if there.is_ok_and(|ino| file.metadata().is_ok_and(|stat| stat.ino() == ino)) {
+                return Ok(Self { path, file });
+            }
+        }
+    }
+}
+
+/// Removes what processes that were killed have left beside a file: whoever is at work has locked its own. What cannot be removed stays.
+fn sweep(target: &Path) {
+    let Some(name) = target.file_name() else {
+        return;
+    };
+    let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let Ok(entries) = std::fs::read_dir(dir.unwrap_or(Path::new("."))) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let other = entry.file_name();
+        let id = other.as_bytes().strip_prefix(b".");
+        let id = id.and_then(|rest| rest.strip_prefix(name.as_bytes())?.strip_prefix(b"."));
+        let ours = id.is_some_and(|id| !id.is_empty() && id.iter().all(u8::is_ascii_digit));
+        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let file = OpenOptions::new().write(true).open(entry.path());
+        let lock = file.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
+        if let Ok(Ok(_lock)) = lock {
+            // Another one may have removed it in the same moment.
+            drop(std::fs::remove_file(entry.path()));
+        }
     }
 }
 
