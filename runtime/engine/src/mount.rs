@@ -47,8 +47,8 @@ pub(crate) struct Table {
 impl Engine {
     /// Mounts an image, read-only; without a directory, in one of our own, which is returned.
     pub fn mount(&self, name: &str, at: Option<&Path>) -> Result<PathBuf> {
-        // First: what is found then is removed by nobody.
         make_own(&self.notes())?;
+        // First: what is found then is removed by nobody.
         let table = self.mount_table()?;
         let found = self.find(name)?;
         let path = match at {
@@ -119,6 +119,8 @@ impl Engine {
 
     /// Returns what is mounted, and keeps it so.
     pub(crate) fn mount_table(&self) -> Result<Table> {
+        // Before anybody looks: between a look at nothing and a removal somebody could mount the image.
+        make_own(&self.notes()).ok();
         let lock = lock(&self.notes())?;
         let mut mounts = Vec::new();
         if lock.is_some() {
@@ -158,10 +160,11 @@ fn make_own(path: &Path) -> anyhow::Result<()> {
     made.with_context(|| format!("make {}", path.display()))
 }
 
-/// Locks a directory; where there is none, nothing was ever mounted.
+/// Locks a directory; where there is none, or none of ours, we have never mounted anything.
 fn lock(dir: &Path) -> anyhow::Result<Option<File>> {
+    use io::ErrorKind::{NotFound, PermissionDenied};
     let file = match File::open(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => return Ok(None),
         other => other.with_context(|| format!("open {}", dir.display()))?,
     };
     sys::fs::lock(&file).with_context(|| format!("lock {}", dir.display()))?;

@@ -33,6 +33,9 @@ impl Engine {
         options
             .filters
             .only(&["stars", "is-official", "is-automated"])?;
+        let official = options.filters.flag("is-official")?;
+        let automated = options.filters.flag("is-automated")?;
+        let stars = stars(&options.filters)?;
         if options.limit > 100 {
             return Err(Error::invalid(format!(
                 "limit {} is outside the range of [1, 100]",
@@ -56,9 +59,6 @@ impl Engine {
             client.search(host, words, limit).await
         })?;
         let mut rows: Vec<SearchRow> = found.into_iter().map(row).collect();
-        let official = options.filters.flag("is-official")?;
-        let automated = options.filters.flag("is-automated")?;
-        let stars = stars(&options.filters)?;
         rows.retain(|row| {
             row.stars >= stars
                 && official.is_none_or(|wanted| wanted == row.official)
