@@ -1,10 +1,12 @@
 //! Logins: whose password goes where, which scopes are asked for, and what never leaves this host.
 
 use orlop_tests::registry::{Auth, Debian, DebianOptions, Fault, Image, Registry, Rule, What};
-use orlop_tests::{Lade, Must};
+use orlop_tests::{Lade, Must, Pty};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 const SECRET: &str = "s3cret%of:ann";
 
@@ -65,8 +67,13 @@ fn a_login_opens_and_a_logout_closes() {
             &["log in|login|authentication|unauthorized"],
         );
         let done = login(&lade, &host, SECRET).run().ok();
-        let warning = "WARNING! Your password is stored unencrypted in ";
-        assert!(done.stderr().contains(warning), "{done}");
+        let path = lade.home.join(".docker/config.json");
+        let warning = format!(
+            "WARNING! Your password will be stored unencrypted in {}.\nhint: name a credential helper",
+            path.display()
+        );
+        assert!(done.stderr().starts_with(&warning), "{done}");
+        assert_eq!(done.stdout(), "Login Succeeded\n");
         let kept = config(&lade);
         assert!(kept["auths"][&host].is_object(), "{kept}");
         lade.ok(&["pull", &name]);
@@ -223,23 +230,135 @@ fn logins_of_docker_and_podman_are_found() {
 }
 
 #[test]
+fn a_new_login_counts_more_than_an_old_one_elsewhere() {
+    let lade = Lade::new();
+    let registry = Registry::new().with(|manner| manner.auth = Auth::basic("ann", SECRET));
+    let name = registry.serve("thing:one", &Image::noise(1, 1, 1000));
+    let host = registry.host();
+    let own = lade.home.join(".config/containers");
+    let old = json!({"auths": {&host: {"auth": "bm86bm8="}}});
+    fs::create_dir_all(&own).must("a directory");
+    fs::write(own.join("auth.json"), old.to_string()).must("auth.json");
+    write_config(&lade, &old);
+    lade.fails(&["pull", &name], &["log in|login"]);
+    let done = login(&lade, &host, SECRET).run().ok();
+    assert!(done.stderr().contains("containers/auth.json"), "{done}");
+    lade.ok(&["pull", &name]);
+    // And none is left behind in any of them.
+    let line = format!("Removing login credentials for {host}");
+    assert_eq!(lade.says(&["logout", &host]), line);
+    for file in [own.join("auth.json"), lade.home.join(".docker/config.json")] {
+        let text = fs::read_to_string(&file).must(file.display());
+        assert!(!text.contains(&host), "{text}");
+    }
+    let line = format!("Not logged in to {host}");
+    assert_eq!(lade.says(&["logout", &host]), line);
+}
+
+/// Writes a helper program `docker-credential-tested`, and returns a search path with it.
+fn helper(lade: &Lade, script: &str) -> String {
+    let bin = lade.env.dir.join("bin");
+    fs::create_dir_all(&bin).must("a directory");
+    let helper = bin.join("docker-credential-tested");
+    fs::write(&helper, format!("#!/bin/sh\n{script}")).must("the helper");
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).must("its mode");
+    format!("{}:{}", bin.display(), std::env::var("PATH").must("PATH"))
+}
+
+#[test]
+fn a_helper_program_that_fails_matters_where_a_login_is_wanted() {
+    let lade = Lade::new();
+    let path = helper(&lade, "echo 'no key ring'; exit 1\n");
+    // Anybody may pull from the first, who fetches a token for it.
+    let open = Registry::new().with(|manner| manner.auth = Auth::bearer("ann", SECRET));
+    let closed = Registry::new().with(|manner| manner.auth = Auth::basic("ann", SECRET));
+    let image = Image::noise(1, 1, 1000);
+    let (open, closed) = (
+        (open.serve("thing:one", &image), open),
+        (closed.serve("thing:one", &image), closed),
+    );
+    let pull = |name: &str| lade.cmd(&["pull", name]).env("PATH", &path);
+    let said = "docker-credential-tested: get: no key ring";
+    for config in [
+        json!({"credsStore": "tested"}),
+        json!({"credHelpers": {open.1.host(): "tested", closed.1.host(): "tested"}}),
+    ] {
+        write_config(&lade, &config);
+        let done = pull(&open.0).run().ok();
+        assert_eq!(done.stderr(), "", "{done}");
+        let done = pull(&closed.0).run();
+        let parts = [said, &closed.1.host(), "a login is wanted"];
+        assert_eq!(orlop_tests::complaint(&done, &[1], &parts), None, "{done}");
+    }
+    // One that is not installed is told of, and no more.
+    write_config(&lade, &json!({"credsStore": "nosuch"}));
+    let done = pull(&open.0).run().ok();
+    let warning = "WARNING: docker-credential-nosuch: is not installed; install it, or";
+    assert!(done.stderr().starts_with(warning), "{done}");
+    assert_eq!(done.stderr().lines().count(), 1, "{done}");
+    // A login in a file is found behind both.
+    let auths = json!({closed.1.host(): {"auth": words()}});
+    for program in ["tested", "nosuch"] {
+        write_config(&lade, &json!({"credsStore": program, "auths": auths}));
+        let done = pull(&closed.0).run().ok();
+        assert_eq!(done.stderr(), "", "{done}");
+    }
+}
+
+#[test]
+fn a_password_is_not_shown_and_the_terminal_shows_what_comes_after() {
+    let lade = Lade::new();
+    let registry = Registry::new().with(|manner| manner.auth = Auth::basic("ann", SECRET));
+    let host = registry.host();
+    let stty = |terminal: &Pty| {
+        let slave = terminal.slave.as_ref().must("the slave");
+        let slave = slave.try_clone().must("clone the slave");
+        let done = Command::new("stty").arg("-a").stdin(slave).output();
+        let text = done.must("stty").stdout;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.split_whitespace().any(|word| word == "echo")
+    };
+    // What is typed, and the exit code, or minus the signal.
+    for (typed, code) in [
+        (format!("{SECRET}\n"), 0),
+        ("hunter2\n".to_owned(), 1),
+        ("half\x03".to_owned(), -2),
+        ("half\x1c".to_owned(), -3),
+    ] {
+        let mut terminal = Pty::open();
+        let running = lade.cmd(&["login", &host]).on(&terminal).spawn();
+        terminal.expect("Username: ");
+        terminal.send("ann\n");
+        terminal.expect("Password: ");
+        assert!(!stty(&terminal));
+        terminal.send(&typed);
+        let done = running.wait();
+        assert_eq!(done.rc, code, "{typed:?} {done}");
+        assert!(stty(&terminal), "{typed:?}");
+        let path = lade.home.join(".docker/config.json");
+        assert_eq!(Path::new(&path).exists(), code == 0, "{typed:?}");
+        if code == 0 {
+            terminal.expect("Login Succeeded");
+            lade.ok(&["logout", &host]);
+            fs::remove_file(&path).must(path.display());
+        }
+        assert!(!terminal.seen.contains("half") && !terminal.seen.contains(SECRET));
+    }
+}
+
+#[test]
 fn a_helper_program_is_asked() {
     let lade = Lade::new();
     let registry = Registry::new().with(|manner| manner.auth = Auth::basic("ann", SECRET));
     let name = registry.serve("thing:one", &Image::noise(1, 1, 1000));
     let host = registry.host();
-    let bin = lade.env.dir.join("bin");
-    fs::create_dir_all(&bin).must("a directory");
-    let helper = bin.join("docker-credential-tested");
     let asked = lade.env.dir.join("asked");
     let script = format!(
-        "#!/bin/sh\nread -r host; echo \"$1 $host\" >>{}\necho '{{\"ServerURL\":\"'\"$host\"'\",\"Username\":\"ann\",\"Secret\":\"{SECRET}\"}}'\n",
+        "read -r host; echo \"$1 $host\" >>{}\necho '{{\"ServerURL\":\"'\"$host\"'\",\"Username\":\"ann\",\"Secret\":\"{SECRET}\"}}'\n",
         asked.display()
     );
-    fs::write(&helper, script).must("the helper");
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).must("its mode");
+    let path = helper(&lade, &script);
     write_config(&lade, &json!({"credHelpers": {&host: "tested"}}));
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").must("PATH"));
     lade.cmd(&["pull", &name]).env("PATH", &path).run().ok();
     let asked = fs::read_to_string(&asked).must("what was asked");
     assert!(

@@ -33,16 +33,16 @@ impl Engine {
         })
     }
 
-    /// Returns the user of the login that is kept for a host.
+    /// Returns the user of the login that is kept for a host; nobody where a program that keeps logins cannot say.
     pub fn logged_in(&self, host: Option<&str>) -> Result<Option<String>> {
-        let login = self.credentials()?.lookup(&normal(host), "")?;
-        Ok(match login {
+        let login = self.credentials()?.lookup(&normal(host), "");
+        Ok(match login.unwrap_or_default() {
             Some(Login::Password { user, .. } | Login::Identity { user, .. }) => Some(user),
             _ => None,
         })
     }
 
-    /// Forgets a login; returns docker's line.
+    /// Forgets a login, in whichever files it is; returns docker's line.
     pub fn logout(&self, host: Option<&str>) -> Result<String> {
         let host = normal(host);
         if self.credentials()?.erase(&host)? {

@@ -64,6 +64,10 @@ impl Remote {
             while let Ok(event) = told.try_recv() {
                 progress.event(event);
             }
+            // What was said just before the end is still news.
+            while let Ok(event) = notices.try_recv() {
+                progress.event(event);
+            }
             done
         })
     }

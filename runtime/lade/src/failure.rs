@@ -134,9 +134,14 @@ pub(crate) fn report(failure: &Failure, format: LogFormat) {
 
 /// Says something beside the result, on standard error.
 pub(crate) fn note(level: Level, message: &str, format: LogFormat) {
+    advise(level, message, None, format);
+}
+
+/// Says something beside the result and, in another line, what to do about it.
+pub(crate) fn advise(level: Level, message: &str, hint: Option<&str>, format: LogFormat) {
     let problem = Problem {
         message: message.to_owned(),
-        hint: None,
+        hint: hint.map(str::to_owned),
     };
     say(&rendered(level, &problem, format, engine::time::now()));
 }
@@ -149,7 +154,8 @@ fn rendered(level: Level, problem: &Problem, format: LogFormat, now: i64) -> Str
             Level::Warning => "warning",
             Level::Debug => "debug",
         };
-        let mut line = serde_json::json!({"level": word, "msg": message});
+        let bare = message.strip_prefix("WARNING! ").unwrap_or(message);
+        let mut line = serde_json::json!({"level": word, "msg": bare});
         if let Some(hint) = hint {
             line["hint"] = hint.as_str().into();
         }
@@ -160,6 +166,7 @@ fn rendered(level: Level, problem: &Problem, format: LogFormat, now: i64) -> Str
         // Docker's own sentences begin so, and some come with it.
         Level::Error if message.starts_with("Error") => "",
         Level::Error => "Error: ",
+        Level::Warning if message.starts_with("WARNING!") => "",
         Level::Warning => "WARNING: ",
         Level::Debug => "debug: ",
     };
@@ -200,6 +207,13 @@ mod tests {
             "Error: No such image: x\nhint: lade images\n",
         );
         check(Level::Warning, "low", None, Text, "WARNING: low\n");
+        check(
+            Level::Warning,
+            "WARNING! low",
+            Some("d"),
+            Text,
+            "WARNING! low\nhint: d\n",
+        );
         check(
             Level::Error,
             "a \"b\"\nc",

@@ -45,6 +45,16 @@ impl Session {
         failure::note(Level::Warning, message, self.settings.log_format);
     }
 
+    /// Warns, and says what to do about it.
+    pub(crate) fn advise(&self, message: &str, hint: &str) {
+        failure::advise(
+            Level::Warning,
+            message,
+            Some(hint),
+            self.settings.log_format,
+        );
+    }
+
     pub(crate) fn debug(&self, message: &str) {
         if self.settings.debug {
             failure::note(Level::Debug, message, self.settings.log_format);

@@ -17,6 +17,8 @@ pub struct DebianOptions {
     pub password: bool,
     /// With a certificate of its own, for 127.0.0.1 and localhost; `Debian::certificate` names it.
     pub tls: bool,
+    /// With TLS: whoever comes has to show the certificate that `Debian::client` names.
+    pub clients: bool,
 }
 
 /// A running docker-registry; dropping it ends it.
@@ -45,7 +47,10 @@ impl Debian {
         let dir = env.dir.join(format!("registry{port}"));
         fs::create_dir_all(&dir).must(dir.display());
         if options.tls {
-            certificate(&dir);
+            certificate(&dir, "");
+        }
+        if options.clients {
+            certificate(&dir, "client-");
         }
         fs::write(dir.join("htpasswd"), HTPASSWD).must("htpasswd");
         fs::write(dir.join("config.yml"), config(&dir, options, port)).must("config.yml");
@@ -88,6 +93,12 @@ impl Debian {
         self.dir.join("cert.pem")
     }
 
+    /// The certificate and the key of the one client that is let in.
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        let file = |name| self.dir.join(name);
+        (file("client-cert.pem"), file("client-key.pem"))
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
@@ -109,28 +120,27 @@ fn config(dir: &Path, options: DebianOptions, port: u16) -> String {
     if options.tls {
         text += &format!("  tls:\n    certificate: {dir}/cert.pem\n    key: {dir}/key.pem\n");
     }
+    if options.clients {
+        text += &format!("    clientcas: [{dir}/client-cert.pem]\n");
+    }
     if options.password {
         text += &format!("auth:\n  htpasswd:\n    realm: here\n    path: {dir}/htpasswd\n");
     }
     text
 }
 
-fn certificate(dir: &Path) {
+/// Makes a certificate that has signed itself, and its key.
+fn certificate(dir: &Path, prefix: &str) {
     let done = Command::new("openssl")
         .args([
             "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
         ])
-        .args([
-            "-subj",
-            "/CN=localhost",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-        ])
+        .args(["-subj", &format!("/CN={prefix}localhost")])
+        .args(["-keyout", &format!("{prefix}key.pem")])
+        .args(["-out", &format!("{prefix}cert.pem")])
         .args([
             "-addext",
-            "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:127.0.0.2",
+            "subjectAltName=DNS:localhost,DNS:secure.test,IP:127.0.0.1,IP:127.0.0.2",
         ])
         .current_dir(dir)
         .output()

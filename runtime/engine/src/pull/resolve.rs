@@ -188,24 +188,31 @@ impl Work {
     }
 }
 
-/// Fetches a small blob into memory.
+/// Fetches a small blob into memory. A mirror's wrong bytes are no news of the registry: the next server is asked, and the mirror no more.
 pub(crate) async fn small(
     client: &Client,
     descriptor: &Descriptor,
     reference: &Reference,
 ) -> Result<Vec<u8>> {
-    let whole = 0..descriptor.size;
-    let mut stream = client
-        .blob(&reference.repository, descriptor, whole)
-        .await?;
-    let mut verify = Verify::new(descriptor, stream.host());
-    let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await? {
-        verify.feed(&chunk);
-        bytes.extend_from_slice(&chunk);
+    let from = &reference.repository;
+    let mut wrong = from.host.clone();
+    loop {
+        let whole = 0..descriptor.size;
+        let mut stream = client.blob(from, descriptor, whole).await?;
+        let mut verify = Verify::new(descriptor, stream.host());
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await? {
+            verify.feed(&chunk);
+            bytes.extend_from_slice(&chunk);
+        }
+        match verify.finish() {
+            Ok(_) => return Ok(bytes),
+            // Who is asked again has no stand-in.
+            Err(error) if stream.host() == wrong => return Err(error.into()),
+            Err(_) => stream.host().clone_into(&mut wrong),
+        }
+        client.distrust(&wrong);
     }
-    verify.finish()?;
-    Ok(bytes)
 }
 
 fn held(store: &Store, lease: &Lease, digest: &Digest) -> store::Result<Option<Vec<u8>>> {

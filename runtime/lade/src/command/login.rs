@@ -1,8 +1,11 @@
 //! `lade login`.
 
+use std::convert::Infallible;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use engine::{Engine, Login, Secret};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use crate::failure::{Failure, print_lines};
@@ -15,8 +18,8 @@ pub(crate) struct Args {
     #[arg(value_name = "SERVER")]
     server: Option<String>,
     /// Password (others on this host see it in the list of processes)
-    #[arg(long, short = 'p')]
-    password: Option<String>,
+    #[arg(long, short = 'p', value_parser = secret)]
+    password: Option<Secret>,
     /// Read the password from standard input
     #[arg(long)]
     password_stdin: bool,
@@ -25,12 +28,16 @@ pub(crate) struct Args {
     username: Option<String>,
 }
 
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
+}
+
 /// The longest password that is read: more than any token that registries give out.
 const LONGEST: u64 = 1 << 20;
 
 pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
     if args.password.is_some() {
-        session.warn("Using --password via the CLI is insecure. Use --password-stdin.");
+        session.warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
         if args.password_stdin {
             return Err(Failure::new(
                 "--password and --password-stdin are mutually exclusive",
@@ -49,30 +56,26 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
         (user, password) => asked(engine, args.server.as_deref(), user, password)?,
     };
     let (user, password) = login;
-    if user.is_empty() || password.is_empty() {
+    if user.is_empty() || password.expose().is_empty() {
         let missing = if user.is_empty() { "user" } else { "password" };
         return Err(Failure::new(format!("login: the {missing} is empty")));
     }
-    let login = Login::Password {
-        user,
-        password: Secret::new(password),
-    };
+    let login = Login::Password { user, password };
     let done = engine.login(args.server.as_deref(), &login)?;
     if let Some(file) = done.plain {
-        session.warn(&format!(
-            "Your password is stored unencrypted in {}. To avoid that, name a credential helper there (credsStore).",
-            file.display()
-        ));
+        let file = file.display();
+        let warning = format!("WARNING! Your password will be stored unencrypted in {file}.");
+        session.advise(&warning, "name a credential helper there (credsStore)");
     }
     print_lines([done.line])
 }
 
 /// Reads the password that a pipe brings. One end of line behind it is not part of it.
-fn from_stdin(input: &mut dyn Read) -> Result<String, Failure> {
+fn from_stdin(input: &mut dyn Read) -> Result<Secret, Failure> {
     let mut password = String::new();
     let read = input.take(LONGEST).read_to_string(&mut password);
     read.map_err(|error| Failure::new(format!("read the password from standard input: {error}")))?;
-    Ok(without_end(&password).to_owned())
+    Ok(Secret::new(without_end(&password)))
 }
 
 fn without_end(line: &str) -> &str {
@@ -85,8 +88,8 @@ fn asked(
     engine: &Engine,
     server: Option<&str>,
     user: Option<String>,
-    password: Option<String>,
-) -> Result<(String, String), Failure> {
+    password: Option<Secret>,
+) -> Result<(String, Secret), Failure> {
     if !io::stdin().is_terminal() {
         let failure = Failure::new("Cannot perform an interactive login from a non TTY device");
         return Err(failure.hint("lade login -u USER --password-stdin < FILE"));
@@ -111,7 +114,7 @@ fn asked(
             drop(silence);
             // The end of line that was typed was not shown.
             say("\n");
-            line?
+            Secret::new(line?)
         }
     };
     Ok((user, password))
@@ -131,24 +134,66 @@ fn ask(prompt: &str) -> Result<String, Failure> {
     Ok(without_end(&line).to_owned())
 }
 
-/// A terminal that does not show what is typed, until this goes.
-struct Silence(Termios);
+/// A terminal that does not show what is typed, until this goes. A signal that ends the program meanwhile makes it show it again first.
+struct Silence {
+    before: Termios,
+    mask: SigSet,
+}
 
 impl Silence {
     fn begin() -> Result<Self, Failure> {
-        let refused = |errno| Failure::new(format!("hide what is typed on the terminal: {errno}"));
+        let refused = |errno: Errno| {
+            Failure::new(format!(
+                "hide what is typed on the terminal: {}",
+                errno.desc()
+            ))
+        };
         let before = tcgetattr(io::stdin()).map_err(refused)?;
         let mut silent = before.clone();
         silent.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &silent).map_err(refused)?;
-        Ok(Self(before))
+        let ending = [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+        ];
+        let ending = SigSet::from_iter(ending);
+        let mask = ending
+            .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+            .map_err(refused)?;
+        let begun = Self { before, mask };
+        let shown = begun.before.clone();
+        set(&silent).map_err(refused)?;
+        // It ends with the process: while nothing is hidden, no signal comes to it.
+        std::thread::spawn(move || watch(&ending, &shown, &silent));
+        Ok(begun)
     }
+}
+
+/// Lets each signal do what it does when the terminal is in order.
+fn watch(ending: &SigSet, shown: &Termios, silent: &Termios) {
+    while let Ok(signal) = ending.wait() {
+        let ended = set(shown)
+            .and_then(|()| ending.thread_unblock())
+            .and_then(|()| raise(signal));
+        // Still here: whoever has started this program wants the signal to be passed over.
+        let again = ended.and_then(|()| ending.thread_block());
+        if again.and_then(|()| set(silent)).is_err() {
+            return;
+        }
+    }
+}
+
+fn set(terminal: &Termios) -> nix::Result<()> {
+    tcsetattr(io::stdin(), SetArg::TCSADRAIN, terminal)
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
         // The terminal has gone; there is nothing to put back.
-        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0);
+        let _ = set(&self.before);
+        // What was set before can be set again.
+        let _ = self.mask.thread_set_mask();
     }
 }
 
@@ -165,8 +210,19 @@ mod tests {
             (" se\ncret \n\n", " se\ncret \n"),
             ("", ""),
         ] {
-            assert_eq!(from_stdin(&mut piped.as_bytes()).unwrap(), password);
+            let read = from_stdin(&mut piped.as_bytes()).unwrap();
+            assert_eq!(read.expose(), password);
         }
         assert!(from_stdin(&mut &b"\xff"[..]).is_err());
+    }
+
+    #[test]
+    fn a_password_on_the_line_is_not_shown_again() {
+        use clap::{Args as _, FromArgMatches};
+        let command = Args::augment_args(clap::Command::new("login"));
+        let matches = command.get_matches_from(["login", "-u", "ann", "-p", "hunter2"]);
+        let args = Args::from_arg_matches(&matches).unwrap();
+        assert_eq!(args.password.as_ref().unwrap().expose(), "hunter2");
+        assert!(!format!("{args:?} {matches:?}").contains("hunter2"));
     }
 }

@@ -20,6 +20,11 @@ pub(super) fn resolve(sources: &Sources<'_>) -> Result<Network, Failure> {
     };
     let native = sources.path("registries").map(|path| vec![path]);
     let podman = around.path("CONTAINERS_REGISTRIES_CONF");
+    // A web server sets HTTP_PROXY for its programs from whatever a client sends (CVE-2016-5385), and then REQUEST_METHOD, too.
+    let http: &[&str] = match around.get("REQUEST_METHOD") {
+        None => &["http_proxy", "HTTP_PROXY"],
+        Some(_) => &["http_proxy"],
+    };
     Ok(Network {
         files: Files {
             native: native
@@ -42,7 +47,7 @@ pub(super) fn resolve(sources: &Sources<'_>) -> Result<Network, Failure> {
         insecure: sources.list("insecure-registries"),
         credentials: credentials(around),
         proxies: Proxies {
-            http: proxy(sources, "http-proxy", &["http_proxy"]),
+            http: proxy(sources, "http-proxy", http),
             https: proxy(sources, "https-proxy", &["https_proxy", "HTTPS_PROXY"]),
             no_proxy: proxy(sources, "no-proxy", &["no_proxy", "NO_PROXY"]),
         },
@@ -54,8 +59,8 @@ pub(super) fn resolve(sources: &Sources<'_>) -> Result<Network, Failure> {
     })
 }
 
-/// Returns the files with logins in podman's order and then docker's, which is where a new one is written. A file that the user names is
-/// the only one.
+/// Returns the files with logins in podman's order and then docker's, which is where one for a new host is written. A file that the user
+/// names is the only one.
 fn credentials(around: &Surroundings<'_>) -> Vec<PathBuf> {
     if let Some(named) = around.path("REGISTRY_AUTH_FILE") {
         return vec![named];
@@ -69,8 +74,7 @@ fn credentials(around: &Surroundings<'_>) -> Vec<PathBuf> {
     runtime.into_iter().chain(config).chain(docker).collect()
 }
 
-/// Returns a proxy: what lade was told counts more than what all programs are told. `HTTP_PROXY` in capitals is left out, since a web server
-/// sets it from whatever a client sends (CVE-2016-5385).
+/// Returns a proxy: what lade was told counts more than what all programs are told.
 fn proxy(sources: &Sources<'_>, key: &str, names: &[&str]) -> Option<String> {
     let general = || names.iter().find_map(|name| sources.around.get(name));
     let general = || Some(general()?.to_string_lossy().into_owned());

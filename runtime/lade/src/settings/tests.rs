@@ -59,7 +59,7 @@ fn an_option_counts_more_than_the_environment_and_that_more_than_the_file() {
         ("LADE_INSECURE_REGISTRIES", "c, d:5000"),
         ("HTTPS_PROXY", "http://all"),
         ("http_proxy", "http://plain"),
-        ("HTTP_PROXY", "http://attacker"),
+        ("HTTP_PROXY", "http://capitals"),
     ];
     let mut options = config(file);
     let settings = resolve(&options, &[], true).unwrap();
@@ -83,6 +83,17 @@ fn an_option_counts_more_than_the_environment_and_that_more_than_the_file() {
     let settings = resolve(&options, &variables, true).unwrap();
     assert_eq!(settings.data_root, Path::new("/option"));
     assert_eq!(settings.run_root, Path::new("/variable/run"));
+}
+
+#[test]
+fn a_proxy_in_capitals_counts_unless_a_web_server_may_have_set_it() {
+    let http = |variables: &[(&str, &str)]| {
+        let settings = resolve(&Options::default(), variables, true).unwrap();
+        settings.network.proxies.http
+    };
+    let capitals = ("HTTP_PROXY", "http://capitals");
+    assert_eq!(http(&[capitals]).as_deref(), Some("http://capitals"));
+    assert_eq!(http(&[capitals, ("REQUEST_METHOD", "GET")]), None);
 }
 
 #[test]
