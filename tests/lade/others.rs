@@ -119,6 +119,11 @@ impl Docker {
         None
     }
 
+    /// The path of its socket.
+    pub(crate) fn socket(&self) -> &std::path::Path {
+        self.socket.trim_start_matches("unix://").as_ref()
+    }
+
     pub(crate) fn cmd(&self, lade: &Lade, args: &[&str]) -> Cmd {
         let client = if std::path::Path::new("/usr/bin/docker").exists() {
             "/usr/bin/docker"

@@ -269,8 +269,8 @@ fn a_terminal_with_job_control() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     terminal.send("\x1a");
     terminal.expect("Stopped");
-    terminal.send("kill -9 %1 %2\r");
-    terminal.send("\r");
+    // The shell tells of it with the command after the one in which it hears.
+    terminal.send("kill -9 %1 %2; sleep 0.3; jobs\r");
     terminal.expect("Killed");
     // The first one may be told that a job has only just ended.
     terminal.send("exit 5\r");
@@ -298,6 +298,28 @@ fn a_killed_engine_leaves_what_the_next_command_clears() {
         .collect();
     assert!(left.is_empty(), "{left:?}");
     lade.ok(&["system", "check"]);
+}
+
+#[test]
+fn a_run_of_another_data_root_is_left_alone() {
+    let (lade, _registry, name) = plain();
+    let running = run(
+        &lade,
+        &[&name, "sh", "-c", "echo ready; sleep 3; echo ended"],
+    )
+    .spawn();
+    running.expect("ready");
+    // They have the run root in common.
+    let other = lade.env.dir.join("other");
+    for args in [
+        &["run", "--rm", "--network", "none", &name, "true"] as &[&str],
+        &["image", "prune", "-f"],
+        &["rmi", &name],
+        &["system", "check", "--repair"],
+    ] {
+        lade.at(&other, args).run().ok();
+    }
+    running.wait().ok().prints("ready\nended");
 }
 
 #[test]

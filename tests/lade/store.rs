@@ -1,4 +1,4 @@
-//! The store under many hands: at once, on a full disk, of another version, killed at any moment.
+//! The store under many hands: at once, on a full disk, killed at any moment.
 
 use orlop_tests::registry::image::oci_archive;
 use orlop_tests::registry::{Image, Layer, Registry, What};
@@ -179,30 +179,6 @@ fn on_a_full_disk_images_can_still_be_removed() {
     assert!(lade.ids().is_empty());
     lade.swept();
     sys::umount(&lade.data).must("umount");
-}
-
-#[test]
-fn a_newer_database_is_refused_in_a_line() {
-    let (lade, registry) = (Lade::new(), Registry::new());
-    let name = registry.serve("thing:one", &Image::noise(1, 1, 1000));
-    lade.ok(&["pull", &name]);
-    let database = lade.data.join("db.sqlite");
-    // `user_version`, big-endian, stands at byte 60; what the log holds would hide it.
-    lade.ok(&["image", "prune", "-f"]);
-    let mut bytes = fs::read(&database).must(database.display());
-    bytes[60..64].copy_from_slice(&9999u32.to_be_bytes());
-    fs::write(&database, &bytes).must(database.display());
-    for log in ["db.sqlite-wal", "db.sqlite-shm"] {
-        fs::remove_file(lade.data.join(log)).unwrap_or_default();
-    }
-    for args in [
-        &["images"] as &[&str],
-        &["pull", &name],
-        &["rmi", &name],
-        &["system", "check"],
-    ] {
-        lade.fails(args, &["newer", "9999"]);
-    }
 }
 
 #[test]

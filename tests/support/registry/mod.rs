@@ -8,6 +8,7 @@ mod debian;
 pub mod fault;
 pub mod http;
 pub mod image;
+mod proxy;
 mod serve;
 pub mod tar;
 mod token;
@@ -15,6 +16,7 @@ mod token;
 pub use debian::{Debian, DebianOptions};
 pub use fault::{Fault, Rule, What};
 pub use image::{Image, Layer, digest};
+pub use proxy::Proxy;
 pub use tar::{Head, Tar};
 pub use token::Auth;
 
@@ -44,6 +46,8 @@ pub struct Manner {
     pub page: usize,
     /// The least that a chunk may have, the last one excepted.
     pub chunk: usize,
+    /// What a search looks through; None: it has no search.
+    pub found: Option<Vec<serde_json::Value>>,
 }
 
 impl Default for Manner {
@@ -57,6 +61,7 @@ impl Default for Manner {
             digests: true,
             page: usize::MAX,
             chunk: 0,
+            found: None,
         }
     }
 }

@@ -145,6 +145,9 @@ pub(super) fn answer(
     if what == What::Token {
         return token::give(state, request, body);
     }
+    if let ("/v1/search", Some(known)) = (request.path.as_str(), &state.manner.found) {
+        return found(known, request);
+    }
     let Some((repository, _, rest)) = split(&request.path) else {
         return unknown();
     };
@@ -237,6 +240,24 @@ fn tags(state: &State, request: &Request, repository: &str) -> Answer {
         }
         _ => answer,
     }
+}
+
+/// The first protocol's search, as Docker Hub has kept it.
+fn found(known: &[Value], request: &Request) -> Answer {
+    let words = request.asked("q").unwrap_or_default();
+    let most = request.asked("n").and_then(|text| text.parse().ok());
+    let meant = |one: &&Value| {
+        one["name"]
+            .as_str()
+            .is_some_and(|name| name.contains(&words))
+    };
+    let results: Vec<&Value> = known
+        .iter()
+        .filter(meant)
+        .take(most.unwrap_or(25))
+        .collect();
+    let body = json!({"query": words, "num_results": results.len(), "results": results});
+    Answer::new(200, body.to_string()).with("Content-Type", "application/json")
 }
 
 fn referrers(state: &State, repository: &str, subject: &str) -> Answer {

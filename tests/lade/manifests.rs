@@ -1,0 +1,260 @@
+//! `lade manifest`: lists of images for several platforms, made here and pulled by everybody.
+
+use crate::others::{Docker, skopeo};
+use orlop_tests::registry::image::{DOCKER_MANIFEST, OCI_INDEX};
+use orlop_tests::registry::{Debian, DebianOptions, Image, Layer, Registry, What, digest};
+use orlop_tests::{Lade, Must};
+use serde_json::Value;
+use std::fs;
+
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// An image for a machine; each has layers of its own, and one that all have.
+fn image_for(architecture: &str, seed: u64) -> Image {
+    let layers = vec![Layer::noise(99, 5000), Layer::noise(seed, 5000)];
+    Image::with(layers, |config| {
+        config["architecture"] = architecture.into()
+    })
+}
+
+/// The members of a list as they are printed: digest and platform.
+fn members(list: &Value) -> Vec<(String, String)> {
+    let entries = list["manifests"].as_array().must("manifests").iter();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let platform = |of: &Value| {
+        let words = [&of["os"], &of["architecture"], &of["variant"]].map(text);
+        words.join("/").trim_end_matches('/').to_owned()
+    };
+    entries
+        .map(|entry| (text(&entry["digest"]), platform(&entry["platform"])))
+        .collect()
+}
+
+#[test]
+fn a_list_is_made_here_and_each_platform_gets_its_own_by_everybody() {
+    let lade = Lade::new();
+    let (source, registry) = (
+        Registry::new(),
+        Debian::start(&lade.env, DebianOptions::default()),
+    );
+    let images = [
+        ("amd64", image_for("amd64", 1).docker()),
+        ("arm64", image_for("arm64", 2).docker()),
+        ("arm", image_for("arm", 3).docker()),
+    ];
+    for (tag, image) in &images {
+        let from = source.serve(&format!("thing:{tag}"), image);
+        skopeo(
+            &lade,
+            &format!("docker://{from}"),
+            &format!("docker://{}", registry.name(&format!("thing:{tag}"))),
+        );
+    }
+    let list = registry.name("thing:all");
+    let names = ["amd64", "arm64", "arm"].map(|tag| registry.name(&format!("thing:{tag}")));
+    let said = lade.says(&["manifest", "create", &list, &names[0], &names[1]]);
+    assert_eq!(said, format!("Created manifest list {list}"));
+    lade.fails(
+        &["manifest", "create", &list, &names[2]],
+        &["--amend", &list],
+    );
+    lade.ok(&["manifest", "create", "--amend", &list, &names[2]]);
+    lade.ok(&["manifest", "annotate", "--variant", "v7", &list, &names[2]]);
+    let shown: Value =
+        serde_json::from_str(&lade.says(&["manifest", "inspect", &list])).must("JSON");
+    let wanted = images
+        .iter()
+        .zip(["linux/amd64", "linux/arm64/v8", "linux/arm/v7"]);
+    let wanted: Vec<_> = wanted
+        .map(|((_, image), platform)| (image.digest(), platform.to_owned()))
+        .collect();
+    assert_eq!(
+        (members(&shown), shown["mediaType"].as_str()),
+        (wanted, Some(DOCKER_LIST))
+    );
+    let pushed = lade.says(&["manifest", "push", "--purge", &list]);
+    // What stands there now, and no longer what was put together here.
+    let there: Value =
+        serde_json::from_str(&lade.says(&["manifest", "inspect", &list])).must("JSON");
+    assert_eq!(there, shown);
+    let case = "a_list_is_made_here_and_each_platform_gets_its_own_by_everybody";
+    let docker = Docker::start(&lade, case);
+    for ((arch, image), platform) in
+        images
+            .iter()
+            .zip(["linux/amd64", "linux/arm64", "linux/arm/v7"])
+    {
+        let to = lade.env.dir.join(arch);
+        let variant = if *arch == "arm" { "v7" } else { "" };
+        let copy = lade.other("skopeo").args([
+            "--override-arch",
+            arch,
+            "--override-variant",
+            variant,
+            "--insecure-policy",
+            "copy",
+            "--src-tls-verify=false",
+        ]);
+        copy.arg(format!("docker://{list}"))
+            .arg(format!("dir:{}", to.display()))
+            .run()
+            .ok();
+        assert_eq!(
+            fs::read(to.join("manifest.json")).must("manifest.json"),
+            image.manifest,
+            "{arch}"
+        );
+        let other = Lade::new();
+        other.ok(&["pull", "--platform", platform, &list]);
+        assert_eq!(other.inspect(&list, "{{.Id}}"), image.id(), "{arch}");
+        assert!(
+            other.inspect(&list, "{{.RepoDigests}}").contains(&pushed),
+            "the list is what was asked for"
+        );
+        other.whole();
+        if let Some(docker) = &docker {
+            docker
+                .cmd(&lade, &["pull", "--platform", platform, &list])
+                .run()
+                .ok();
+            docker
+                .cmd(&lade, &["image", "inspect", "--format", "{{.Id}}", &list])
+                .run()
+                .ok()
+                .prints(&image.id());
+        }
+    }
+}
+
+#[test]
+fn members_of_another_registry_are_carried_over() {
+    let (lade, from, to) = (Lade::new(), Registry::new(), Registry::new());
+    let images = [image_for("amd64", 1), image_for("s390x", 2)];
+    let names = images
+        .iter()
+        .enumerate()
+        .map(|(number, image)| from.serve(&format!("thing:t{number}"), image));
+    let names: Vec<String> = names.collect();
+    // One of them is here; the other is only there.
+    lade.ok(&["pull", &names[0]]);
+    let list = to.name("many/things:all");
+    lade.ok(&["manifest", "create", &list, &names[0], &names[1]]);
+    lade.ok(&[
+        "manifest", "annotate", "--arch", "ppc64le", "--os", "linux", &list, &names[1],
+    ]);
+    let said = lade.says(&["manifest", "push", &list]);
+    let (media_type, bytes) = to.manifest("many/things", "all").must("the list");
+    assert_eq!(
+        (media_type.as_str(), said.as_str()),
+        (OCI_INDEX, digest(&bytes).as_str())
+    );
+    let there: Value = serde_json::from_slice(&bytes).must("JSON");
+    let wanted = [
+        (images[0].digest(), "linux/amd64".to_owned()),
+        (images[1].digest(), "linux/ppc64le".to_owned()),
+    ];
+    assert_eq!(members(&there), wanted);
+    for image in &images {
+        assert_eq!(
+            to.manifest("many/things", &image.digest())
+                .must("a member")
+                .1,
+            image.manifest
+        );
+        for blob in image.blobs() {
+            assert_eq!(to.blob(&digest(&blob)), Some(blob));
+        }
+    }
+    // Again: all is there, so nothing but documents is sent.
+    to.forget();
+    lade.ok(&["manifest", "push", &list]);
+    assert_eq!(to.count(What::Upload, ""), 0, "{:?}", to.seen());
+    assert_eq!(
+        lade.says(&["manifest", "rm", &list]),
+        format!("Untagged: {list}")
+    );
+    lade.fails(&["manifest", "push", &list], &["No such manifest", &list]);
+    lade.ok(&["system", "check"]);
+}
+
+#[test]
+fn a_manifest_is_shown_as_it_is() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = image_for("amd64", 1);
+    let name = registry.serve("thing:one", &image);
+    let shown: Value =
+        serde_json::from_str(&lade.says(&["manifest", "inspect", &name])).must("JSON");
+    assert_eq!(
+        shown,
+        serde_json::from_slice::<Value>(&image.manifest).must("JSON")
+    );
+    let docker = registry.serve("thing:two", &image.clone().docker());
+    for (name, key, media_type) in [
+        (&name, "OCIManifest", image.media_type.as_str()),
+        (&docker, "SchemaV2Manifest", DOCKER_MANIFEST),
+    ] {
+        let shown = lade.says(&["manifest", "inspect", "--verbose", name]);
+        let shown: Value = serde_json::from_str(&shown).must("JSON");
+        assert_eq!(shown["Ref"], name.as_str());
+        assert_eq!(shown["Descriptor"]["mediaType"], media_type);
+        assert_eq!(
+            shown[key]["layers"].as_array().map(Vec::len),
+            Some(2),
+            "{shown}"
+        );
+    }
+    let list = registry.name("thing:all");
+    lade.ok(&["manifest", "create", &list, &name, &docker]);
+    lade.ok(&["manifest", "push", "-p", &list]);
+    let shown = lade.says(&["manifest", "inspect", "-v", &list]);
+    let shown: Value = serde_json::from_str(&shown).must("JSON");
+    assert_eq!(
+        shown[0]["Descriptor"]["platform"]["architecture"], "amd64",
+        "{shown}"
+    );
+    // Nothing of it is an image here.
+    assert!(lade.ids().is_empty());
+    for (args, parts) in [
+        (
+            &["inspect", &registry.name("nosuch:one")] as &[&str],
+            &["nosuch"] as &[&str],
+        ),
+        (&["inspect", "A B"], &["A B"]),
+        (
+            &["create", "list:one", &registry.name("nosuch:one")],
+            &["nosuch"],
+        ),
+        (&["create", "list:one", &list], &["manifest list"]),
+        (
+            &["annotate", "list:one", &name, "--arch", "arm"],
+            &["No such manifest", "list:one"],
+        ),
+        (&["push", "list:one"], &["No such manifest", "list:one"]),
+        (&["rm", "list:one"], &["No such manifest", "list:one"]),
+    ] {
+        lade.fails(&[&["manifest"], args].concat(), parts);
+    }
+    lade.ok(&["manifest", "create", "list:one", &name]);
+    let change = [
+        "--os",
+        "odd",
+        "--os-version",
+        "9.1",
+        "--os-features",
+        "one,two",
+    ];
+    lade.ok(&[
+        &["manifest", "annotate", "list:one", &name] as &[&str],
+        &change,
+    ]
+    .concat());
+    let shown: Value =
+        serde_json::from_str(&lade.says(&["manifest", "inspect", "list:one"])).must("JSON");
+    let platform = serde_json::json!({"os": "odd", "architecture": "amd64", "os.version": "9.1", "os.features": ["one", "two"]});
+    assert_eq!(shown["manifests"][0]["platform"], platform);
+    lade.fails(
+        &["manifest", "annotate", "list:one", &docker, "--arch", "arm"],
+        &[&docker, "does not exist"],
+    );
+    lade.ok(&["system", "check"]);
+}

@@ -1,0 +1,193 @@
+//! A Debian-like image at a terminal, as people use it: bash in tmux, with job control, resized, and its exit code.
+
+use orlop_tests::{Lade, Must, soon};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Makes an image of what this Debian has: bash and some programs, with their libraries and the loader.
+fn bash_image(lade: &Lade) -> &'static str {
+    let tree = lade.env.dir.join("tree");
+    for dir in [
+        "usr/bin",
+        "usr/lib",
+        "usr/lib64",
+        "etc",
+        "root",
+        "tmp",
+        "proc",
+        "sys",
+        "dev",
+    ] {
+        fs::create_dir_all(tree.join(dir)).must(dir);
+    }
+    for dir in ["bin", "lib", "lib64"] {
+        symlink(format!("usr/{dir}"), tree.join(dir)).must(dir);
+    }
+    let mut files: BTreeSet<PathBuf> = BTreeSet::new();
+    for program in ["bash", "cat", "sleep", "stty", "tty"] {
+        let program = Path::new("/usr/bin").join(program);
+        let done = lade.other("ldd").arg(&program).run().ok();
+        let said = done.stdout();
+        let libraries = said.split_whitespace().filter(|word| word.starts_with('/'));
+        files.extend(libraries.map(PathBuf::from));
+        files.insert(program);
+    }
+    for file in files {
+        let inside = file.strip_prefix("/").must("a path from /");
+        let target = tree.join(inside);
+        fs::create_dir_all(target.parent().must("a parent")).must(target.display());
+        orlop_tests::copy_program(&file, &target);
+    }
+    lade.other("cp")
+        .args(["-a", "/lib/terminfo"])
+        .arg(tree.join("usr/lib"))
+        .run()
+        .ok();
+    fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n").must("passwd");
+    let tar = lade.env.dir.join("tree.tar");
+    lade.other("tar")
+        .arg("-cf")
+        .arg(&tar)
+        .arg("-C")
+        .arg(&tree)
+        .arg(".")
+        .run()
+        .ok();
+    let tar = tar.display().to_string();
+    lade.ok(&[
+        "import",
+        "--change",
+        "CMD [\"bash\", \"--norc\"]",
+        "--change",
+        "ENV PS1='inside> '",
+        &tar,
+        "bash:one",
+    ]);
+    "bash:one"
+}
+
+/// A server of tmux of the test's own, with one window; it ends with the test.
+struct Tmux<'a>(&'a Lade);
+
+impl<'a> Tmux<'a> {
+    fn start(lade: &'a Lade) -> Self {
+        let tmux = Self(lade);
+        let config = lade.env.dir.join("tmux.conf");
+        fs::write(&config, "set -g status off\n").must("tmux.conf");
+        let config = config.display().to_string();
+        let shell = "exec env PS1='outside> ' bash --norc --noprofile";
+        tmux.tell(&[
+            "-f",
+            &config,
+            "new-session",
+            "-d",
+            "-x",
+            "90",
+            "-y",
+            "30",
+            shell,
+        ]);
+        tmux.shows("outside>");
+        tmux
+    }
+
+    fn tell(&self, args: &[&str]) -> String {
+        let tmux = self.0.other("tmux").env("TMUX_TMPDIR", &self.0.env.dir);
+        tmux.args(["-L", "own"]).args(args).run().ok().stdout()
+    }
+
+    /// Types a line.
+    fn line(&self, text: &str) {
+        self.tell(&["send-keys", "-l", text]);
+        self.key("Enter");
+    }
+
+    fn key(&self, key: &str) {
+        self.tell(&["send-keys", key]);
+    }
+
+    /// Waits until a line of the screen is this.
+    fn shows(&self, text: &str) {
+        let mut screen = String::new();
+        let seen = soon(Duration::from_secs(15), || {
+            screen = self.tell(&["capture-pane", "-p"]);
+            screen
+                .lines()
+                .any(|line| line.trim_end() == text)
+                .then_some(())
+        });
+        assert!(seen.is_some(), "{text:?} is not on the screen:\n{screen}");
+    }
+
+    /// Empties the screen, so that what it shows next is new.
+    fn clear(&self) {
+        self.tell(&["send-keys", "-R"]);
+    }
+}
+
+impl Drop for Tmux<'_> {
+    fn drop(&mut self) {
+        let tmux = self.0.other("tmux").env("TMUX_TMPDIR", &self.0.env.dir);
+        tmux.args(["-L", "own", "kill-server"]).run();
+    }
+}
+
+#[test]
+fn bash_under_tmux_has_job_control() {
+    let lade = Lade::new();
+    let image = bash_image(&lade);
+    let tmux = Tmux::start(&lade);
+    let run = format!(
+        "{} --data-root {} --run-root {} run --rm -it --network none {image}; echo code=$?",
+        orlop_tests::lade().display(),
+        lade.data.display(),
+        lade.run.display()
+    );
+    // The command's own line is longer than the screen is wide, and is none that is waited for.
+    tmux.line(&run);
+    tmux.shows("inside>");
+    tmux.line("tty; stty size; echo user=$(id -u 2>/dev/null || echo $UID)");
+    tmux.shows("/dev/pts/0");
+    tmux.shows("30 90");
+    tmux.shows("user=0");
+
+    tmux.line("sleep 1000");
+    std::thread::sleep(Duration::from_millis(300));
+    tmux.key("C-z");
+    tmux.shows("[1]+  Stopped                 sleep 1000");
+    tmux.clear();
+    tmux.line("jobs; echo stopped=$?");
+    tmux.shows("[1]+  Stopped                 sleep 1000");
+    tmux.line("bg");
+    tmux.shows("[1]+ sleep 1000 &");
+    tmux.line("fg");
+    tmux.shows("sleep 1000");
+    tmux.key("C-c");
+    tmux.line("echo interrupted=$?");
+    tmux.shows("interrupted=130");
+
+    tmux.tell(&["resize-window", "-x", "100", "-y", "40"]);
+    tmux.clear();
+    tmux.line("stty size");
+    tmux.shows("40 100");
+    tmux.line("cat");
+    tmux.line("there and back");
+    tmux.key("C-d");
+    tmux.line("echo read=$?");
+    tmux.shows("read=0");
+    // Up: the shell edits its lines.
+    tmux.key("Up");
+    tmux.key("Up");
+    tmux.key("C-c");
+    tmux.line("exit 7");
+    tmux.shows("code=7");
+    // The terminal is as it was.
+    tmux.clear();
+    tmux.line("stty -a | grep -o ' icanon\\| echo '");
+    tmux.shows(" icanon");
+    tmux.shows(" echo");
+    lade.whole();
+}
