@@ -1,9 +1,9 @@
 //! Where a name is looked for: mirrors, hosts without TLS, own authorities, proxies.
 
-use orlop_tests::registry::{Debian, DebianOptions, Fault, Image, Registry, Rule, What};
+use orlop_tests::registry::{Debian, DebianOptions, Fault, Image, Proxy, Registry, Rule, What};
 use orlop_tests::{Cmd, Lade, Must};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Writes a file of our own kind and returns its path.
 fn native(lade: &Lade, text: &str) -> PathBuf {
@@ -20,7 +20,7 @@ fn pull(lade: &Lade, registries: &PathBuf, name: &str) -> Cmd {
 struct OwnEtc;
 
 impl OwnEtc {
-    fn over(dir: &std::path::Path) -> Self {
+    fn over(dir: &Path) -> Self {
         let (upper, work) = (dir.join("etc.upper"), dir.join("etc.work"));
         for dir in [&upper, &work] {
             fs::create_dir(dir).must(dir.display());
@@ -77,25 +77,29 @@ fn a_mirror_that_does_not_answer_is_passed_over() {
 }
 
 #[test]
-fn a_mirror_that_lies_is_passed_over_or_named() {
-    let (lade, mirror, registry) = (Lade::new(), Registry::new(), Registry::new());
+fn a_mirror_that_lies_is_left_out_and_the_origin_asked() {
     let image = Image::noise(1, 2, 10_000);
-    let name = registry.serve("thing:one", &image);
-    mirror.serve("thing:one", &image);
-    mirror.fault(Rule::always(What::Blob, Fault::Flipped));
-    let text = format!(
-        "[[registry.\"{}\".mirror]]\nurl = \"{}\"\n",
-        registry.host(),
-        mirror.url()
-    );
-    let file = native(&lade, &text);
-    let done = pull(&lade, &file, &name).run();
-    if done.rc != 0 {
-        let complaint = orlop_tests::complaint(&done, &[1], &["sha256:"]);
-        assert_eq!(complaint, None, "{done}");
-        assert!(lade.ids().is_empty());
+    let mut blobs: Vec<String> = image.layers.iter().map(|layer| layer.digest()).collect();
+    blobs.push(image.id());
+    // Each of the blobs alone, and then all of them.
+    blobs.push(String::new());
+    for blob in blobs {
+        let (lade, mirror, registry) = (Lade::new(), Registry::new(), Registry::new());
+        let name = registry.serve("thing:one", &image);
+        mirror.serve("thing:one", &image);
+        mirror.fault(Rule::always(What::Blob, Fault::Flipped).only(&blob));
+        let text = format!(
+            "[[registry.\"{}\".mirror]]\nurl = \"{}\"\n",
+            registry.host(),
+            mirror.url()
+        );
+        let file = native(&lade, &text);
+        pull(&lade, &file, &name).run().ok();
+        assert_eq!(lade.inspect(&name, "{{.Id}}"), image.id());
+        assert!(mirror.count(What::Blob, &blob) > 0, "it was asked");
+        assert!(registry.count(What::Blob, &blob) > 0, "{blob}");
+        lade.whole();
     }
-    lade.whole();
 }
 
 #[test]
@@ -175,6 +179,190 @@ fn without_tls_only_where_it_is_allowed() {
         .env("no_proxy", "plain.test")
         .run();
     assert!(done.rc == 1 && registry.seen().is_empty(), "{done}");
+}
+
+/// A registry without TLS that is `plain.test`, where only the proxy knows that.
+fn far(login: Option<&str>) -> (Registry, Proxy) {
+    let registry = Registry::new();
+    registry.serve("thing:one", &Image::noise(1, 1, 1000));
+    let proxy = Proxy::new(&[("plain.test:80", registry.host())], login);
+    (registry, proxy)
+}
+
+fn pull_far(lade: &Lade) -> Cmd {
+    lade.cmd(&["pull", "plain.test/thing:one"])
+        .env("LADE_INSECURE_REGISTRIES", "plain.test")
+        .env("LADE_RETRIES", "0")
+}
+
+#[test]
+fn a_proxy_is_asked_for_what_is_not_left_out() {
+    let (registry, proxy) = far(None);
+    for name in ["http_proxy", "HTTP_PROXY", "LADE_HTTP_PROXY"] {
+        let lade = Lade::new();
+        pull_far(&lade).env(name, proxy.url()).run().ok();
+        assert_eq!(lade.names(), ["plain.test/thing:one"]);
+        let asked = proxy.asked();
+        let manifest = "GET http://plain.test/v2/thing/manifests/one";
+        assert!(asked.iter().any(|one| one == manifest), "{asked:?}");
+        lade.whole();
+    }
+    // Whom one of these lists names, it is not asked for; that name is not known otherwise.
+    for (name, list) in [
+        ("no_proxy", "plain.test"),
+        ("NO_PROXY", "other.test, plain.test"),
+        ("NO_PROXY", ".test"),
+        ("LADE_NO_PROXY", "test"),
+        ("no_proxy", "*"),
+    ] {
+        let lade = Lade::new();
+        let left_out = pull_far(&lade).env("http_proxy", proxy.url());
+        let done = left_out.env(name, list).run();
+        let complaint = orlop_tests::complaint(&done, &[1], &["plain.test"]);
+        assert_eq!(complaint, None, "{name}={list} {done}");
+        assert_eq!(proxy.asked(), [""; 0], "{name}={list}");
+    }
+    // Nor for this machine.
+    let lade = Lade::new();
+    let near = lade.cmd(&["pull", &registry.name("thing:one")]);
+    near.env("http_proxy", proxy.url()).run().ok();
+    assert_eq!(proxy.asked(), [""; 0]);
+}
+
+#[test]
+fn tls_goes_through_a_proxy_unseen() {
+    let (lade, source) = (Lade::new(), Registry::new());
+    let options = DebianOptions {
+        tls: true,
+        ..DebianOptions::default()
+    };
+    let registry = Debian::start(&lade.env, options);
+    let image = Image::noise(1, 1, 10_000);
+    let name = source.serve("thing:one", &image);
+    lade.ok(&["pull", &name]);
+    let proxy = Proxy::new(&[("secure.test:443", registry.host())], None);
+    let text = format!(
+        "[registry.\"secure.test\"]\nca = \"{}\"\n",
+        registry.certificate().display()
+    );
+    let file = native(&lade, &text);
+    let far = "secure.test/thing:one";
+    lade.ok(&["tag", &name, far]);
+    for variable in ["https_proxy", "HTTPS_PROXY", "LADE_HTTPS_PROXY"] {
+        let push = lade.cmd(&["push", far]).env("LADE_REGISTRIES", &file);
+        push.env(variable, proxy.url()).run().ok();
+        let asked = proxy.asked();
+        let connects = asked.iter().filter(|one| *one == "CONNECT secure.test:443");
+        assert!(
+            connects.count() == asked.len() && !asked.is_empty(),
+            "{asked:?}"
+        );
+    }
+    let other = Lade::new();
+    let through = |cmd: Cmd| cmd.env("https_proxy", proxy.url());
+    through(pull(&other, &file, far)).run().ok();
+    assert_eq!(other.inspect(far, "{{.Id}}"), image.id());
+    // The proxy does not stand for the authority.
+    let done = through(other.cmd(&["pull", far])).run();
+    let parts = [
+        "its certificate is not trusted",
+        "hint: name the certificate",
+    ];
+    assert_eq!(orlop_tests::complaint(&done, &[1], &parts), None, "{done}");
+}
+
+#[test]
+fn the_password_of_a_proxy_is_never_said() {
+    let (registry, proxy) = far(Some("ann:hunter2%of"));
+    let address = |user: &str, host: &str| format!("http://{user}@{host}");
+    let (right, wrong) = ("ann:hunter2%25of", "ann:hunter2wrong");
+    let lade = Lade::new();
+    pull_far(&lade)
+        .env("http_proxy", address(right, &proxy.host()))
+        .run()
+        .ok();
+    for seen in registry.seen() {
+        assert_eq!(seen.request.header("proxy-authorization"), "", "{seen:?}");
+    }
+    let login = "the proxy wants a login";
+    for (proxy, part) in [
+        (address(wrong, &proxy.host()), login),
+        (proxy.url(), login),
+        (address(wrong, "127.0.0.1:1"), "127.0.0.1:1 the right proxy"),
+        (address(wrong, "nowhere.test:3128"), "nowhere.test:3128 the"),
+        (address(wrong, "["), "is not an address"),
+        ("socks5://ann:hunter2@x".to_owned(), "proxies by http"),
+        (
+            "ann:hunter2@127.0.0.1:1".to_owned(),
+            "right proxy|proxy for",
+        ),
+    ] {
+        let lade = Lade::new();
+        // What is asked by TLS goes the same way.
+        let secure = lade.cmd(&["--debug", "pull", "secure.test/thing"]);
+        let secure = secure.env("LADE_RETRIES", "0").env("https_proxy", &proxy);
+        for done in [
+            pull_far(&lade).env("http_proxy", &proxy).run(),
+            secure.run(),
+            lade.cmd(&["info"]).env("https_proxy", &proxy).run(),
+        ] {
+            let said = done.stdout() + &done.stderr();
+            assert!(!said.contains("hunter2"), "{done}");
+            let fine = done.rc == 0 || part.split('|').any(|one| said.contains(one));
+            assert!(fine, "{part}: {done}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_of_ours_is_shown_where_it_is_wanted() {
+    let (lade, source) = (Lade::new(), Registry::new());
+    let options = DebianOptions {
+        tls: true,
+        clients: true,
+        ..DebianOptions::default()
+    };
+    let registry = Debian::start(&lade.env, options);
+    let image = Image::noise(1, 1, 10_000);
+    let name = source.serve("thing:one", &image);
+    let (host, target) = (registry.host(), registry.name("thing:one"));
+    lade.ok(&["pull", &name]);
+    lade.ok(&["tag", &name, &target]);
+    let (cert, key) = registry.client();
+    let foreign = (registry.certificate(), cert.with_file_name("key.pem"));
+    let file = |cert: &Path, key: &Path| {
+        let (cert, key) = (cert.display(), key.display());
+        let client = format!("client = {{ cert = \"{cert}\", key = \"{key}\" }}");
+        native(&lade, &format!("[registry.\"{host}\"]\n{client}\n"))
+    };
+    let push = |file: &Path| lade.cmd(&["push", &target]).env("LADE_REGISTRIES", file);
+    let hint = "hint: name the certificate and the key";
+    lade.fails(
+        &["push", &target],
+        &["certificate of ours|our certificate", &host, hint],
+    );
+    let done = push(&file(&foreign.0, &foreign.1)).run();
+    let parts = ["our certificate", host.as_str(), hint];
+    assert_eq!(orlop_tests::complaint(&done, &[1], &parts), None, "{done}");
+    let done = push(&file(&cert, &foreign.1)).run();
+    assert_eq!(
+        orlop_tests::complaint(&done, &[1], &["cert"]),
+        None,
+        "{done}"
+    );
+    push(&file(&cert, &key)).run().ok();
+    // docker's place for both; the authority of the server beside them.
+    let other = Lade::new();
+    let dir = PathBuf::from(format!("/etc/docker/certs.d/{host}"));
+    let _etc = OwnEtc::over(&lade.env.dir);
+    fs::create_dir_all(&dir).must(dir.display());
+    fs::copy(&cert, dir.join("client.cert")).must("the certificate");
+    other.fails(&["pull", &target], &["client.key: no such file"]);
+    fs::copy(&key, dir.join("client.key")).must("the key");
+    other.ok(&["pull", &target]);
+    fs::copy(registry.certificate(), dir.join("ca.crt")).must("the authority");
+    lade.ok(&["push", &target]);
+    assert_eq!(other.inspect(&target, "{{.Id}}"), image.id());
 }
 
 #[test]
