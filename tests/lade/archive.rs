@@ -2,7 +2,7 @@
 
 use crate::others::{Docker, podman, skopeo};
 use orlop_tests::registry::image::{docker_archive, gzip, layout, oci_archive, write_layout};
-use orlop_tests::registry::{Image, Layer, Registry, Tar};
+use orlop_tests::registry::{Fault, Image, Layer, Registry, Rule, Tar, What};
 use orlop_tests::{Lade, Must};
 use serde_json::Value;
 use std::fs;
@@ -362,4 +362,118 @@ fn save_leaves_no_half_file() {
         &["save", "-o", "/no/such/dir/x.tar", "saved/one:tag"],
         &["/no/such/dir"],
     );
+}
+
+#[test]
+fn save_removes_what_a_killed_one_has_left() {
+    let registry = Registry::new();
+    let (lade, _, file) = saved(&registry);
+    let dir = lade.env.dir.join("kept");
+    fs::create_dir(&dir).must(dir.display());
+    for name in [
+        ".a.tar.1",
+        ".a.tar.4194304",
+        ".a.tar.x",
+        ".a.tar.",
+        ".b.tar.2",
+    ] {
+        fs::write(dir.join(name), "left").must(name);
+    }
+    let path = dir.join("a.tar");
+    lade.ok(&[
+        "save",
+        "-o",
+        &path.display().to_string(),
+        "saved/one:tag",
+        "saved/two:tag",
+    ]);
+    assert!(fs::read(&path).must("it") == fs::read(&file).must("the other one"));
+    let names = fs::read_dir(&dir).must(dir.display()).flatten();
+    let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".a.tar.", ".a.tar.x", ".b.tar.2", "a.tar"]);
+}
+
+#[test]
+fn an_archive_is_imported_from_the_web() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let (plain, packed) = (hello(), gzip(&hello()));
+    let address = |blob: &[u8]| {
+        registry.put_blob("web", blob);
+        format!(
+            "/v2/web/blobs/{}",
+            orlop_tests::registry::image::digest(blob)
+        )
+    };
+    let (plain, packed) = (address(&plain), address(&packed));
+    for (at, url) in [
+        format!("{}{plain}", registry.url()),
+        format!("{}{packed}?signature=1", registry.url()),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let id = lade.says(&["import", url, &format!("web:{at}")]);
+        let layer = lade.inspect(&id, "{{range .RootFS.Layers}}{{.}}{{end}}");
+        let text = fs::read_to_string(lade.layer(&layer).join("etc/hello")).must("hello");
+        assert_eq!(text, "hello\n");
+        let history = lade.inspect(&id, "{{json .Comment}}");
+        assert!(history.contains("Imported from http://"), "{history}");
+    }
+    // By a proxy, to a host that there is not.
+    let far = format!("http://far.example{plain}");
+    let through = lade.cmd(&["import", &far, "web:far"]);
+    through.env("http_proxy", registry.url()).run().ok();
+    assert_eq!(lade.names().len(), 3);
+    lade.whole();
+}
+
+#[test]
+fn what_the_web_does_not_give_whole_is_refused() {
+    let registry = Registry::new();
+    let tar = Layer::noise(1, 100_000).blob;
+    registry.put_blob("web", &tar);
+    let path = format!(
+        "/v2/web/blobs/{}",
+        orlop_tests::registry::image::digest(&tar)
+    );
+    let url = format!("{}{path}", registry.url());
+    let host = registry.host();
+    let table: [(Option<Fault>, String, &[&str]); 7] = [
+        (
+            Some(Fault::DropAt(50_000)),
+            url.clone(),
+            &[&host, "connection"],
+        ),
+        (Some(Fault::Page(403)), url.clone(), &[&host, "403"]),
+        (Some(Fault::Page(404)), url.clone(), &[&host, "404"]),
+        (
+            Some(Fault::Body(b"<html>".to_vec())),
+            url.clone(),
+            &["archive"],
+        ),
+        (None, format!("http://user:secret@{host}{path}"), &["login"]),
+        (None, "https://".to_owned(), &["address"]),
+        (
+            None,
+            "http://127.0.0.1:1/x.tar".to_owned(),
+            &["127.0.0.1:1"],
+        ),
+    ];
+    for (fault, url, parts) in table {
+        let lade = Lade::new();
+        registry.mend();
+        if let Some(fault) = fault.clone() {
+            registry.fault(Rule::always(What::Blob, fault));
+        }
+        let done = lade
+            .cmd(&["import", &url, "web:bad"])
+            .env("LADE_RETRIES", "0")
+            .run();
+        let complaint = orlop_tests::complaint(&done, &[1], parts);
+        assert_eq!(complaint, None, "{fault:?} {url}\n{done}");
+        assert!(!done.stderr().contains("secret"), "{done}");
+        assert!(lade.ids().is_empty(), "{fault:?} {url}");
+        lade.whole();
+    }
 }

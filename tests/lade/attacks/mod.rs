@@ -210,3 +210,60 @@ fn names_in_archives_are_no_paths() {
         lade.whole();
     }
 }
+
+#[test]
+fn holes_take_no_time_and_are_no_zeros_of_a_layer_made_here() {
+    let records: [(&str, &[u8]); 2] = [
+        ("GNU.sparse.size", b"1099511627000"),
+        ("GNU.sparse.map", b"1099511626990,1"),
+    ];
+    let tar = Tar::new().pax(&records).file("holes", 0o644, "x");
+    let image = Image::new(vec![Layer::plain(tar.clone())]);
+    let lade = Lade::new();
+    let started = std::time::Instant::now();
+    lade.cmd(&["load"])
+        .stdin(docker_archive(&[("sparse:one", &image)]))
+        .run()
+        .ok();
+    lade.ok(&["image", "verify", "sparse:one"]);
+    assert_eq!(lade.inspect("sparse:one", "{{.Id}}"), image.id());
+    let done = lade
+        .cmd(&["import", "-", "sparse:two"])
+        .stdin(tar.done())
+        .run();
+    let parts = ["bytes of holes", "over the limit"];
+    assert_eq!(orlop_tests::complaint(&done, &[1], &parts), None, "{done}");
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+    lade.whole();
+}
+
+#[test]
+fn an_archive_says_nothing_to_the_terminal() {
+    for key in ["Config", "RepoTags"] {
+        let evil = "\u{1b}[2J\u{9b}1mevil";
+        let mut item = serde_json::json!({"Config": "c.json", "RepoTags": [], "Layers": []});
+        item[key] = if key == "Config" {
+            serde_json::json!(evil)
+        } else {
+            serde_json::json!([evil])
+        };
+        let bytes = Tar::new()
+            .file(
+                "manifest.json",
+                0o644,
+                serde_json::json!([item]).to_string(),
+            )
+            .file("c.json", 0o644, "{}")
+            .done();
+        let lade = Lade::new();
+        let done = lade.cmd(&["load"]).stdin(bytes).run();
+        assert_eq!(
+            orlop_tests::complaint(&done, &[1], &["evil"]),
+            None,
+            "{done}"
+        );
+        let said = done.stderr().to_owned();
+        let spoken = |letter: char| letter.is_control() && letter != '\n';
+        assert!(!said.contains(spoken), "{key}: {said:?}");
+    }
+}

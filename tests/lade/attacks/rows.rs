@@ -302,10 +302,10 @@ fn plain_attributes(dir: &Path) {
 pub(super) fn numbers() -> Vec<Attack> {
     vec![
         (
-            "a size of PAX beside one of ustar",
-            Taken(|dir| assert!(!dir.join("pwned").exists())),
+            // Whoever takes the header's 0 for the size reads a tar in the data.
+            "a size of PAX beside another one of ustar",
+            Refused,
             |_| {
-                // Whoever takes the header's 0 for the size reads a tar in the data.
                 let inner = Tar::new().file("pwned", 0o644, "x").done();
                 let size = inner.len().to_string();
                 Tar::new()
@@ -316,15 +316,67 @@ pub(super) fn numbers() -> Vec<Attack> {
             },
         ),
         (
-            "PAX in front of a long name",
-            Taken(|dir| assert!(dir.join("right").exists())),
+            "a size of PAX beside the same one of ustar",
+            Taken(|dir| {
+                assert!(!dir.join("pwned").exists());
+                assert!(dir.join("after").exists());
+            }),
+            |_| {
+                let inner = Tar::new().file("pwned", 0o644, "x").done();
+                let size = inner.len().to_string();
+                Tar::new()
+                    .pax(&[("size", size.as_bytes())])
+                    .file("outer", 0o644, inner)
+                    .file("after", 0o644, "x")
+                    .done()
+            },
+        ),
+        (
+            "sizes of what has no data",
+            Taken(|dir| assert!(dir.join("after").exists())),
+            |_| {
+                let head = Head {
+                    size: 4096,
+                    ..Head::new("d/", b'5')
+                };
+                Tar::new().raw(&head, b"").file("after", 0o644, "x").done()
+            },
+        ),
+        (
+            "no end",
+            Taken(|dir| assert!(dir.join("x").exists())),
+            |_| {
+                let mut tar = Tar::new().file("x", 0o644, "x").done();
+                tar.truncate(1024);
+                tar
+            },
+        ),
+        (
+            // Whoever takes it for the size of the long name reads a tar in the data, or misses one.
+            "a size of PAX in front of a long name",
+            Refused,
             |_| {
                 let inner = Tar::new().file("pwned", 0o644, "x").done();
                 let size = inner.len().to_string();
                 Tar::new()
                     .pax(&[("size", size.as_bytes())])
                     .long(b'L', "right")
-                    .raw(&Head::new("wrong", b'0'), &inner)
+                    .file("wrong", 0o644, inner)
+                    .done()
+            },
+        ),
+        (
+            "attributes of PAX in front of a long name",
+            Taken(|dir| {
+                let value = orlop_tests::sys::attribute(&dir.join("right"), "user.a");
+                assert_eq!(value.must("user.a"), b"b");
+                assert!(!dir.join("wrong").exists());
+            }),
+            |_| {
+                Tar::new()
+                    .pax(&[("SCHILY.xattr.user.a", b"b")])
+                    .long(b'L', "right")
+                    .file("wrong", 0o644, "x")
                     .done()
             },
         ),
@@ -401,6 +453,16 @@ pub(super) fn numbers() -> Vec<Attack> {
             Tar::new().raw(&Head::new("x", b'Z'), b"").done()
         }),
         ("a bomb of zeros", Refused, |_| vec![]),
+        // Its zeros would be written, and hashed, for an hour: `import` makes a layer of what is in the files.
+        ("holes of a terabyte", Any, |_| {
+            Tar::new()
+                .pax(&[
+                    ("GNU.sparse.size", b"1099511627000"),
+                    ("GNU.sparse.map", b"4096,1"),
+                ])
+                .file("holes", 0o644, "x")
+                .done()
+        }),
         ("many entries of one name", Taken(nothing), |_| {
             let mut tar = Tar::new();
             for _ in 0..2000 {

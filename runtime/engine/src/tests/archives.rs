@@ -1,8 +1,12 @@
 //! Save, load and import, among ourselves and with others.
 
 use std::fs::{self, File};
+use std::time::{Duration, Instant};
+
+use image::Digest;
 
 use super::support::{Scratch, engine, has, import, run, tar};
+use crate::archive::Writer;
 use crate::{Engine, Kind, Load, Quiet, Save};
 
 fn saved(engine: &Engine, names: &[&str], to: &std::path::Path) {
@@ -168,4 +172,76 @@ fn the_oldest_form_of_archive_is_loaded() {
     assert_eq!(history[1].created_by, "base");
     let verified = ours.verify(&[], &Quiet).unwrap();
     assert_eq!((verified[0].layers, verified[0].differences.len()), (2, 0));
+}
+
+/// An archive of image documents.
+fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = Writer::new(&mut out);
+    for (path, bytes) in files {
+        writer.bytes(path, bytes).unwrap();
+    }
+    writer.finish().unwrap();
+    out
+}
+
+#[test]
+fn what_is_named_a_thousand_times_is_read_once() {
+    const TIMES: usize = 20_000;
+    let label = "x".repeat(4 << 20);
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","config":{{"Labels":{{"a":"{label}"}}}},"rootfs":{{"type":"layers","diff_ids":[]}}}}"#
+    );
+    let descriptor = |kind: &str, bytes: &str| {
+        let digest = Digest::of(bytes.as_bytes());
+        let size = bytes.len();
+        let kind = format!("application/vnd.oci.image.{kind}+json");
+        (
+            format!(r#"{{"mediaType":"{kind}","digest":"{digest}","size":{size}}}"#),
+            format!("blobs/sha256/{}", digest.hex()),
+        )
+    };
+    let list = |items: &str| format!("[{}]", vec![items; TIMES].join(","));
+    let (config_entry, config_path) = descriptor("config.v1", &config);
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{config_entry},"layers":[]}}"#
+    );
+    let (manifest_entry, manifest_path) = descriptor("manifest.v1", &manifest);
+    let index = |entries: String| {
+        format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":{entries}}}"#
+        )
+    };
+    let inner = index(format!("[{manifest_entry}]"));
+    let (inner_entry, inner_path) = descriptor("index.v1", &inner);
+    let documents = [
+        (config_path.as_str(), config.as_bytes()),
+        (&manifest_path, manifest.as_bytes()),
+        (&inner_path, inner.as_bytes()),
+    ];
+    let docker = list(r#"{"Config":"c.json","RepoTags":["it:1"],"Layers":[]}"#);
+    let (flat, nested) = (index(list(&manifest_entry)), index(list(&inner_entry)));
+    let oci =
+        |index: &str| archive(&[&[("index.json", index.as_bytes())][..], &documents].concat());
+    for (what, bytes) in [
+        (
+            "docker",
+            archive(&[
+                ("manifest.json", docker.as_bytes()),
+                ("c.json", config.as_bytes()),
+            ]),
+        ),
+        ("oci", oci(&flat)),
+        ("oci, nested", oci(&nested)),
+    ] {
+        let here = Scratch::new();
+        let started = Instant::now();
+        let loaded = engine(&here.0)
+            .load(&mut &bytes[..], &Load::default(), &Quiet)
+            .unwrap();
+        assert_eq!(loaded.images.len(), 1, "{what}");
+        assert_eq!(loaded.images[0].id, Digest::of(config.as_bytes()), "{what}");
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(20), "{what}: {took:?}");
+    }
 }

@@ -205,10 +205,17 @@ impl<R: Read> Archive<R> {
         within(size, self.limits.extended, || {
             format!("bytes of an {what}").replace("an l", "a l")
         })?;
-        let (extended, long) = (before.extended, before.name || before.link);
-        if extended || kind == b'x' && long || kind == b'g' && long {
+        let long = before.name || before.link;
+        let disputed = match kind {
+            // Some who add attributes write both. What both would say is not one thing to all readers, and some take the size for this header's.
+            b'L' if before.extended => self.fields.names() || self.fields.size.is_some(),
+            b'K' if before.extended => self.fields.link.is_some() || self.fields.size.is_some(),
+            b'L' | b'K' => false,
+            _ => before.extended || long,
+        };
+        if disputed {
             return Err(Refused::Why(
-                format!("an {what} behind another one: readers disagree which entry it belongs to")
+                format!("an {what} behind another header about the next entry: readers disagree what they mean")
                     .replace("an l", "a l"),
             ));
         }

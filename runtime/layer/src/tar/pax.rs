@@ -57,6 +57,12 @@ impl Fields {
         };
     }
 
+    /// Tells whether they give the entry a name.
+    pub(crate) fn names(&self) -> bool {
+        let sparse = self.sparse.as_ref();
+        self.path.is_some() || sparse.is_some_and(|sparse| sparse.name.is_some())
+    }
+
     /// Reads the records of the next entry. Of two with one key the last one counts, and an empty one leaves the word to the header.
     pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<(), String> {
         each(bytes, |key, value| self.record(bytes, key, value))

@@ -90,6 +90,16 @@ fn names_and_numbers() {
             "l:b->t".to_owned(),
         ),
         (
+            "times before long names",
+            archive(&[
+                pax(&[("mtime", "7")]),
+                special(b'K', b"t\0"),
+                special(b'L', format!("{long}\0").as_bytes()),
+                link("short", b'2', "short"),
+            ]),
+            format!("l:{long}->t"),
+        ),
+        (
             "size in both",
             archive(&[pax(&[("size", "1")]), file("a", "x")]),
             "f:a=x".to_owned(),
@@ -155,6 +165,20 @@ fn what_readers_disagree_about() {
         (
             "x before L",
             archive(&[pax(&[("path", "a")]), long(), file("b", "x")]),
+            "readers disagree",
+        ),
+        (
+            "x with a size before L",
+            archive(&[pax(&[("size", "1")]), long(), file("b", "x")]),
+            "readers disagree",
+        ),
+        (
+            "x with a target before K",
+            archive(&[
+                pax(&[("linkpath", "a")]),
+                special(b'K', b"c\0"),
+                link("b", b'2', "d"),
+            ]),
             "readers disagree",
         ),
         (
