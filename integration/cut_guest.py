@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import machine
-from cut_disk import Disk
+from cut_disk import SECTOR, Disk
 
 ARGUMENTS = "console=ttyS0 quiet panic=-1 oops=panic mitigations=off init_on_alloc=0 audit=0 tsc=reliable clocksource=tsc rcupdate.rcu_expedited=1"
 BOOT_SECONDS = 180
@@ -67,8 +67,8 @@ class Guest:
             *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand"),
             *("-smp", "2", "-m", "768", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", f"{place}/kernel", "-initrd", f"{place}/initrd", "-append", ARGUMENTS, "-serial", f"file:{self.console}"),
-            *("-drive", f"file={place}/tools.img,format=raw,if=virtio,readonly=on"),
-            *("-drive", f"file=nbd:unix:{disk},format=raw,if=virtio,cache=writeback"),
+            *("-drive", f"file={place}/tools.img,format=raw,if=none,id=tools,readonly=on", "-device", "virtio-blk-pci,drive=tools"),
+            *("-drive", f"file=nbd:unix:{disk},format=raw,if=none,id=data,cache=writeback", "-device", f"virtio-blk-pci,drive=data,physical_block_size={SECTOR}"),
             *("-device", "virtio-serial-pci", "-chardev", f"socket,id=port,path={port}", "-device", "virtserialport,chardev=port,name=port,nr=1"),
         ]
 
