@@ -1,6 +1,7 @@
 //! Requests: redirects by hand, pauses with an end, and credentials for the host that they belong to and for no other.
 
 mod answer;
+mod proxies;
 mod retry;
 mod tls;
 
@@ -21,8 +22,9 @@ use reqwest::{Method, StatusCode, Url};
 use tokio::time::timeout;
 
 use crate::error::{Error, Kind, Result, clean, transport};
-use crate::hosts::{Tls, address};
+use crate::hosts::Tls;
 pub(crate) use answer::Answer;
+pub use proxies::Proxies;
 pub(crate) use retry::Tries;
 pub(crate) use retry::date;
 pub use retry::retry_after;
@@ -57,28 +59,6 @@ impl Default for Patience {
             backoff: Duration::from_millis(500),
             longest: Duration::from_secs(60),
         }
-    }
-}
-
-/// Proxies, as the caller's environment has them; loopback addresses are reached without.
-#[derive(Clone, Default)]
-pub struct Proxies {
-    /// For http addresses.
-    pub http: Option<String>,
-    /// For https addresses.
-    pub https: Option<String>,
-    /// Hosts that are reached without, between commas.
-    pub no_proxy: Option<String>,
-}
-
-// An address of a proxy may hold a password.
-impl fmt::Debug for Proxies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxies")
-            .field("http", &self.http.is_some())
-            .field("https", &self.https.is_some())
-            .field("no_proxy", &self.no_proxy)
-            .finish()
     }
 }
 
@@ -434,55 +414,6 @@ impl Wire {
     pub(crate) fn warnings(&self) -> Vec<String> {
         let known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         known.clone()
-    }
-}
-
-impl Proxies {
-    /// Returns the proxy that may stand before an address, as it may be shown: `no_proxy` could still leave it out.
-    fn before(&self, url: &Url) -> Option<String> {
-        let named = match url.scheme() {
-            "http" => &self.http,
-            _ => &self.https,
-        };
-        let loopback = url.host_str().is_some_and(address::is_loopback);
-        let named = named
-            .as_deref()
-            .filter(|name| !name.is_empty() && !loopback)?;
-        let bare = named.rsplit_once('@').map_or(named, |(_, bare)| bare);
-        let bare = bare.split_once("://").map_or(bare, |(_, bare)| bare);
-        Some(bare.trim_end_matches('/').to_string())
-    }
-
-    fn check(&self) -> Result<()> {
-        self.each().map(|_| ())
-    }
-
-    fn each(&self) -> Result<Vec<reqwest::Proxy>> {
-        let mut none = "localhost,127.0.0.0/8,::1".to_string();
-        if let Some(more) = &self.no_proxy {
-            none = format!("{none},{more}");
-        }
-        let mut proxies = Vec::new();
-        for (what, address) in [("http", &self.http), ("https", &self.https)] {
-            let Some(address) = address.as_deref().filter(|address| !address.is_empty()) else {
-                continue;
-            };
-            // The address is not quoted: it may hold a password.
-            let wrong = |why: &str| Error::new(Kind::Settings, format!("proxy for {what}: {why}"));
-            let scheme = address
-                .split_once("://")
-                .map_or("http", |(scheme, _)| scheme);
-            if !matches!(scheme, "http" | "https") {
-                return Err(wrong("only proxies by http and https are known"));
-            }
-            let made = match what {
-                "http" => reqwest::Proxy::http(address),
-                _ => reqwest::Proxy::https(address),
-            };
-            let made = made.map_err(|_| wrong("is not an address"))?;
-            proxies.push(made.no_proxy(reqwest::NoProxy::from_string(&none)));
-        }
-        Ok(proxies)
     }
 }
 
