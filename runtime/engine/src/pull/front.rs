@@ -189,7 +189,8 @@ impl Read for Behind {
 
 impl Drop for Behind {
     fn drop(&mut self) {
-        self.front.lock().deaf = true;
+        // Who has read all of it wanted every byte, and the writer may not have seen the end of its stream yet.
+        self.front.lock().deaf = self.at < self.size;
     }
 }
 
@@ -232,6 +233,11 @@ mod tests {
         writer.join().unwrap();
         assert_eq!(read, bytes);
         assert_eq!(reader.digest(), Digest::of(&bytes));
+        drop(reader);
+        assert!(
+            front.is_wanted(),
+            "the stream of the last bytes may end in peace"
+        );
     }
 
     #[test]
