@@ -214,6 +214,7 @@ fn a_proxy_is_asked_for_what_is_not_left_out() {
         ("NO_PROXY", ".test"),
         ("LADE_NO_PROXY", "test"),
         ("no_proxy", "*"),
+        ("no_proxy", "plain.test:80,plain.test:443"),
     ] {
         let lade = Lade::new();
         let left_out = pull_far(&lade).env("http_proxy", proxy.url());
@@ -222,6 +223,10 @@ fn a_proxy_is_asked_for_what_is_not_left_out() {
         assert_eq!(complaint, None, "{name}={list} {done}");
         assert_eq!(proxy.asked(), [""; 0], "{name}={list}");
     }
+    let lade = Lade::new();
+    let other = pull_far(&lade).env("no_proxy", "plain.test:81,lain.test");
+    other.env("http_proxy", proxy.url()).run().ok();
+    assert!(!proxy.asked().is_empty(), "another port and another name");
     // Nor for this machine.
     let lade = Lade::new();
     let near = lade.cmd(&["pull", &registry.name("thing:one")]);

@@ -143,9 +143,19 @@ pub(crate) struct Wire {
     pub(crate) notices: Notices,
     agent: String,
     proxies: Proxies,
-    clients: Mutex<HashMap<(Tls, Duration), reqwest::Client>>,
+    clients: Mutex<HashMap<Manner, reqwest::Client>>,
     roots: OnceLock<tls::Roots>,
     warnings: Mutex<Vec<String>>,
+}
+
+/// What connections have in common that may be used one for another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Manner {
+    tls: Tls,
+    /// How long to wait for one.
+    connect: Duration,
+    /// Proxies are asked.
+    proxied: bool,
 }
 
 /// One request.
@@ -292,7 +302,11 @@ impl Wire {
         if !own {
             tls.client.clear();
         }
-        let client = self.client(&tls, call.connect)?;
+        let client = self.client(Manner {
+            tls,
+            connect: call.connect.unwrap_or(self.patience.connect),
+            proxied: !self.proxies.leave_out(url),
+        })?;
         let pulse = Pulse::default();
         let mut request = client.request(call.method.clone(), url.clone());
         request = request.headers(call.headers.clone());
@@ -360,27 +374,31 @@ impl Wire {
         made
     }
 
-    fn client(&self, tls: &Tls, connect: Option<Duration>) -> Result<reqwest::Client> {
-        let connect = connect.unwrap_or(self.patience.connect);
+    fn client(&self, manner: Manner) -> Result<reqwest::Client> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(match clients.entry((tls.clone(), connect)) {
+        Ok(match clients.entry(manner) {
             Entry::Occupied(known) => known.get().clone(),
-            Entry::Vacant(free) => free.insert(self.make(tls, connect)?).clone(),
+            Entry::Vacant(free) => {
+                let made = self.make(free.key())?;
+                free.insert(made).clone()
+            }
         })
     }
 
-    fn make(&self, tls: &Tls, connect: Duration) -> Result<reqwest::Client> {
-        let config = tls::config(tls, &self.roots)?;
+    fn make(&self, manner: &Manner) -> Result<reqwest::Client> {
+        let config = tls::config(&manner.tls, &self.roots)?;
         let mut making = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .user_agent(&self.agent)
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(connect)
+            .connect_timeout(manner.connect)
             .pool_max_idle_per_host(16)
             // Neither from the environment: our caller has read that.
             .no_proxy();
-        for proxy in self.proxies.each()? {
-            making = making.proxy(proxy);
+        if manner.proxied {
+            for proxy in self.proxies.each()? {
+                making = making.proxy(proxy);
+            }
         }
         making.build().map_err(|error| {
             Error::new(
