@@ -83,6 +83,7 @@ fn owner_mode_and_time_are_the_archives() {
         owned("set/", b'5', "0002775"),
         owned("set/inner/", b'5', "0000700"),
         owned("set/suid", b'0', "0004711"),
+        owned("set/pipe", b'6', "0006711"),
         file("set/ours", "x"),
         owned("link", b'2', "0000777")
             .into_iter()
@@ -108,6 +109,7 @@ fn owner_mode_and_time_are_the_archives() {
     assert_eq!(stat("set"), (0o2775, 10, 28, 5, 5));
     assert_eq!(stat("set/inner"), (0o700, 10, 28, 5, 5));
     assert_eq!(stat("set/suid"), (0o4711, 10, 28, 5, 5));
+    assert_eq!(stat("set/pipe"), (0o6711, 10, 28, 5, 5));
     assert_eq!(stat("set/ours"), (0o755, 0, 0, 5, 5));
     assert_eq!(stat("link"), (0o777, 10, 28, 5, 5));
     assert_eq!(stat("."), (0o755, 0, 0, 0, 0));

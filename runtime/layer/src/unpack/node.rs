@@ -199,14 +199,10 @@ impl Tree<'_> {
         self.fresh(base, entry, |dir| {
             fs::mknodat(dir, base, kind, mode, device)
         })?;
-        if self.maker.needs_mode(self.dirs.here(), entry) {
-            attributes::set_mode_at(self.dirs.here().fd, base, entry.mode)
-                .map_err(|errno| Error::kernel(&entry.name, "set its mode", errno))?;
-        }
         self.dress(base, entry)
     }
 
-    /// Gives owner, attributes and time to what is not opened.
+    /// Gives owner, mode, attributes and time, in this order, to what is not opened.
     fn dress(&mut self, base: &[u8], entry: &Entry) -> Result<(), Error> {
         let wrong = |what| move |errno| Error::kernel(&entry.name, what, errno);
         let parent = self.dirs.here();
@@ -215,6 +211,9 @@ impl Tree<'_> {
             let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
             fs::fchownat(parent.fd, base, Some(uid), Some(gid), flags)
                 .map_err(wrong("set its owner"))?;
+        }
+        if entry.kind != Kind::Symlink && self.maker.needs_mode(parent, entry) {
+            attributes::set_mode_at(parent.fd, base, entry.mode).map_err(wrong("set its mode"))?;
         }
         if !entry.xattrs.is_empty() {
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
