@@ -144,6 +144,7 @@ fn a_mounted_image_stays() {
     lade.ok(&["rmi", &name]);
     assert!(lade.ids().is_empty());
     lade.ok(&["system", "check"]);
+    lade.swept();
 }
 
 #[test]
@@ -167,4 +168,5 @@ fn mounted_and_removed_at_once_it_is_the_one_or_the_other() {
         }
     }
     lade.whole();
+    lade.swept();
 }

@@ -47,6 +47,9 @@ fn bash_image(lade: &Lade) -> &'static str {
         .run()
         .ok();
     fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n").must("passwd");
+    // It says when it can be stopped, and when it goes on.
+    let job = "trap 'echo continued' CONT\necho begun\nwhile :; do sleep 0.1; done\n";
+    fs::write(tree.join("job"), job).must("job");
     let tar = lade.env.dir.join("tree.tar");
     lade.other("tar")
         .arg("-cf")
@@ -112,7 +115,7 @@ impl<'a> Tmux<'a> {
     /// Waits until a line of the screen is this.
     fn shows(&self, text: &str) {
         let mut screen = String::new();
-        let seen = soon(Duration::from_secs(15), || {
+        let seen = soon(Duration::from_secs(30), || {
             screen = self.tell(&["capture-pane", "-p"]);
             screen
                 .lines()
@@ -154,17 +157,24 @@ fn bash_under_tmux_has_job_control() {
     tmux.shows("30 90");
     tmux.shows("user=0");
 
-    tmux.line("sleep 1000");
-    std::thread::sleep(Duration::from_millis(300));
+    tmux.line("bash job");
+    tmux.shows("begun");
     tmux.key("C-z");
-    tmux.shows("[1]+  Stopped                 sleep 1000");
+    tmux.shows("[1]+  Stopped                 bash job");
     tmux.clear();
-    tmux.line("jobs; echo stopped=$?");
-    tmux.shows("[1]+  Stopped                 sleep 1000");
+    tmux.line("jobs; fg");
+    tmux.shows("[1]+  Stopped                 bash job");
+    tmux.shows("continued");
+    tmux.clear();
+    tmux.key("C-z");
+    tmux.shows("[1]+  Stopped                 bash job");
     tmux.line("bg");
-    tmux.shows("[1]+ sleep 1000 &");
-    tmux.line("fg");
-    tmux.shows("sleep 1000");
+    tmux.shows("[1]+ bash job &");
+    tmux.line("kill %1; wait %1; echo ended=$?");
+    tmux.shows("ended=143");
+    tmux.clear();
+    tmux.line("bash job");
+    tmux.shows("begun");
     tmux.key("C-c");
     tmux.line("echo interrupted=$?");
     tmux.shows("interrupted=130");
@@ -173,19 +183,22 @@ fn bash_under_tmux_has_job_control() {
     tmux.clear();
     tmux.line("stty size");
     tmux.shows("40 100");
-    tmux.line("cat");
+    // Not before it reads: what is typed earlier is the shell's.
+    tmux.line("echo reading; cat");
+    tmux.shows("reading");
     tmux.line("there and back");
+    tmux.shows("there and back");
     tmux.key("C-d");
     tmux.line("echo read=$?");
     tmux.shows("read=0");
-    // Up: the shell edits its lines.
+    tmux.clear();
+    // The shell edits its lines: the last one again.
     tmux.key("Up");
-    tmux.key("Up");
-    tmux.key("C-c");
+    tmux.key("Enter");
+    tmux.shows("read=0");
     tmux.line("exit 7");
     tmux.shows("code=7");
     // The terminal is as it was.
-    tmux.clear();
     tmux.line("stty -a | grep -o ' icanon\\| echo '");
     tmux.shows(" icanon");
     tmux.shows(" echo");

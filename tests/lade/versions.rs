@@ -52,6 +52,7 @@ fn an_older_database_is_migrated_with_all_that_is_in_it() {
     lade.ok(&["push", &target]);
     lade.ok(&["rmi", "-f", &image.id()]);
     lade.ok(&["system", "check"]);
+    lade.swept();
 }
 
 #[test]
@@ -74,6 +75,7 @@ fn an_older_database_is_migrated_by_whichever_command_comes_first() {
         lade.ok(args);
         assert_eq!(version(&lade), new, "{args:?}");
         lade.whole();
+        lade.swept();
     }
 }
 
