@@ -1,6 +1,7 @@
 //! A Debian-like image at a terminal, as people use it: bash in tmux, with job control, resized, and its exit code.
 
-use orlop_tests::{Lade, Must, soon};
+use orlop_tests::registry::{Fault, Image, Registry, Rule, What};
+use orlop_tests::{Lade, Must, Pty, soon};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -203,4 +204,26 @@ fn bash_under_tmux_has_job_control() {
     tmux.shows(" icanon");
     tmux.shows(" echo");
     lade.whole();
+}
+
+#[test]
+fn a_terminal_shows_how_far_each_layer_is_and_how_fast() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = Image::noise(1, 2, 400_000);
+    let name = registry.serve("thing:one", &image);
+    let slow = Fault::Trickle(20_000, Duration::from_millis(100));
+    registry.fault(Rule::always(What::Blob, slow));
+    let mut terminal = Pty::open();
+    let running = lade.cmd(&["pull", &name]).on(&terminal).spawn();
+    terminal.expect("one: Pulling from thing");
+    terminal.expect(": Downloading [=");
+    // How much of how much, how fast, how long it still takes.
+    let line = terminal.expect("kB/s  ");
+    assert!(
+        line.contains("/400kB") || line.contains("/401kB"),
+        "{line:?}"
+    );
+    terminal.expect(": Pull complete");
+    terminal.expect("Status: Downloaded newer image");
+    running.wait().ok();
 }
