@@ -24,8 +24,8 @@ storage:
   maintenance: {{readonly: {{enabled: {readonly}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
-# What programs lose with `--lie programs`: every call that makes anything durable says yes and does nothing.
-NOTHING = "".join(f"int {name}() {{ return 0; }}\n" for name in ("fsync", "fdatasync", "syncfs", "sync_file_range", "msync"))
+# Calls that say yes and do nothing for a program with such a lie: all that make anything durable, or the one that does for all files together.
+LIES = {"programs": ("fsync", "fdatasync", "syncfs", "sync_file_range", "msync"), "content": ("syncfs",)}
 
 
 def tools(place, programs):
@@ -35,9 +35,9 @@ def tools(place, programs):
     os.makedirs(f"{root}/bin")
     for program in programs:
         install(root, program)
-    with open(f"{place}/nothing.c", "w") as source:
-        source.write(NOTHING)
-    machine.run(["gcc", "-shared", "-fPIC", "-o", f"{root}/bin/nothing.so", f"{place}/nothing.c"])
+    for lie, calls in LIES.items():
+        source = "".join(f"int {name}() {{ return 0; }}\n" for name in calls)
+        machine.run(["gcc", "-shared", "-fPIC", "-x", "c", "-o", f"{root}/bin/{lie}.so", "-"], input=source, text=True)
     base = layer(1, root=True)
     thing = layout(f"{place}/layout/thing", [base, *(layer(seed) for seed in (2, 3, 4))], LOADED)
     layout(f"{place}/layout/kept", [base, layer(5)], "kept:one")
