@@ -103,13 +103,33 @@ fn mounts_are_listed_and_taken_away_by_name_id_or_directory() {
         &["image", "mount", &name, &places[0]],
         &["mounted already", &places[0]],
     );
-    // What is gone by another hand is forgotten.
+    // What is gone by another hand is forgotten, also where somebody has mounted something else since.
     orlop_tests::sys::umount(Path::new(&places[1])).must("umount");
+    let mount = lade.other("mount").args(["-t", "tmpfs", "other"]);
+    mount.arg(&places[1]).run().ok();
     assert_eq!(lade.says(&["image", "mount"]).lines().count(), 3);
+    lade.fails(
+        &["image", "unmount", &places[1]],
+        &["No such image|is mounted nowhere|image name"],
+    );
+    // Over one of ours it is not taken away for it.
+    let mount = lade.other("mount").args(["-t", "tmpfs", "other"]);
+    mount.arg(&places[0]).run().ok();
+    lade.fails(
+        &["image", "unmount", &places[0]],
+        &["something else is mounted there"],
+    );
+    for place in &places {
+        orlop_tests::sys::umount(Path::new(place)).must("umount");
+    }
     lade.ok(&["image", "unmount", &places[0]]);
     assert_eq!(lade.says(&["image", "unmount", &name]), own);
     assert!(!Path::new(&own).exists(), "a directory of ours goes, too");
     lade.fails(&["image", "unmount", &name], &["mounted nowhere"]);
+    // What is in a directory would be hidden.
+    for full in ["/proc", "/etc", "/"] {
+        lade.fails(&["image", "mount", &name, full], &["is not empty", full]);
+    }
     lade.fails(
         &["image", "mount", &name, "/no/such/place"],
         &["/no/such/place"],

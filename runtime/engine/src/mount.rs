@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! RUN_ROOT/images/HEX      where an image is mounted that was given no directory
-//! RUN_ROOT/mounts/HEX      a mount, by the sha256 of its path; JSON: { "id": the image, "path": .. }
+//! RUN_ROOT/mounts/HEX      a mount, by the sha256 of its path; JSON: { "id": the image, "path": .., "mark": what the kernel says of it }
 //! ```
 //!
 //! A note is written before its mount is made, since a mount that nobody knows of would lose its files with the image, and goes when
 //! it is found without. Whoever looks at the notes has locked their directory.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -18,6 +19,7 @@ use image::Digest;
 use serde_json::{Value, json};
 use sys::fs::open_path;
 use sys::mount::{MntFlags, umount2};
+use sys::mountinfo::Entry;
 
 use crate::{Engine, Error, Kind, Result};
 
@@ -35,6 +37,8 @@ pub struct Mounted {
     pub id: Digest,
     /// Where.
     pub path: PathBuf,
+    /// What tells the mount from others at the same place, once it is there.
+    mark: Option<String>,
 }
 
 /// What is mounted. Nobody mounts anything as long as this lives.
@@ -51,31 +55,33 @@ impl Engine {
         // First: what is found then is removed by nobody.
         let table = self.mount_table()?;
         let found = self.find(name)?;
-        let path = match at {
-            Some(path) => absolute(path)?,
-            None => self.settings.run_root.join("images").join(found.id.hex()),
-        };
+        let own = self.settings.run_root.join("images").join(found.id.hex());
+        if at.is_none() {
+            make_own(&own)?;
+        }
+        let path = absolute(at.unwrap_or(&own))?;
         if table.mounts.iter().any(|mounted| mounted.path == path) {
             return Err(Error::new(
                 Kind::Conflict,
                 format!("{} is mounted already", path.display()),
             ));
         }
-        if at.is_none() {
-            make_own(&path)?;
-        }
+        refuse_full(&path)?;
         let layers = self.layer_paths(&found.id)?;
         let plan = snapshot::Plan {
             layers: layers.iter().map(PathBuf::as_path).collect(),
             upper: None,
         };
         let loose = snapshot::mount(&plan, crate::unpack::options().userxattr)?;
-        let note = self.note(&path, &found.id)?;
+        let note = self.note(&path, &found.id, None)?;
         let attached = attach(loose, &path);
         if attached.is_err() {
             fs::remove_file(&note).with_context(|| format!("remove {}", note.display()))?;
         }
         attached?;
+        // Only now can it be told from others that somebody makes there.
+        let top = tops(&table_of_mounts()?).remove(&path);
+        self.note(&path, &found.id, top.as_deref())?;
         Ok(path)
     }
 
@@ -96,6 +102,14 @@ impl Engine {
             }
         };
         let path = &mounted.path;
+        let top = tops(&table_of_mounts()?).remove(path);
+        if mounted.mark.is_some() && mounted.mark != top {
+            let text = format!(
+                "unmount {}: something else is mounted there",
+                path.display()
+            );
+            return Err(Error::new(Kind::Conflict, text).with_hint("unmount that first: umount(8)"));
+        }
         let mut flags = MntFlags::UMOUNT_NOFOLLOW;
         if options.force {
             flags |= MntFlags::MNT_DETACH;
@@ -105,7 +119,8 @@ impl Engine {
             Error::new(Kind::Conflict, text).with_hint("somebody looks into it; see --force")
         })?;
         forget(&self.notes().join(note_name(path)));
-        if path.starts_with(self.settings.run_root.join("images")) {
+        let own = self.settings.run_root.join("images").canonicalize();
+        if own.is_ok_and(|own| path.starts_with(own)) {
             // Ours, and empty now.
             drop(fs::remove_dir(path));
         }
@@ -124,11 +139,17 @@ impl Engine {
         let lock = lock(&self.notes())?;
         let mut mounts = Vec::new();
         if lock.is_some() {
-            let mounted = mounted_paths()?;
+            let table = table_of_mounts()?;
+            let there = |known: &Mounted| {
+                let same = |mark: &String| known.mark.as_ref().is_none_or(|own| own == mark);
+                table
+                    .iter()
+                    .any(|entry| entry.point == known.path && same(&mark(entry)))
+            };
             for note in fs::read_dir(self.notes()).into_iter().flatten().flatten() {
                 let file = note.path();
                 match read(&file) {
-                    Some(known) if mounted.contains(&known.path) => mounts.push(known),
+                    Some(known) if there(&known) => mounts.push(known),
                     // Unmounted by hand, or by a reboot; or never mounted, by a kill.
                     _ => forget(&file),
                 }
@@ -145,10 +166,14 @@ impl Engine {
         self.settings.run_root.join("mounts")
     }
 
-    fn note(&self, path: &Path, id: &Digest) -> anyhow::Result<PathBuf> {
+    fn note(&self, path: &Path, id: &Digest, mark: Option<&str>) -> anyhow::Result<PathBuf> {
         let note = self.notes().join(note_name(path));
-        let text = json!({ "id": id.to_string(), "path": path.to_string_lossy() }).to_string();
-        fs::write(&note, text).with_context(|| format!("write {}", note.display()))?;
+        let text = json!({ "id": id.to_string(), "path": path.to_string_lossy(), "mark": mark });
+        let text = text.to_string();
+        // A note that is read half is none.
+        let new = note.with_extension("new");
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &note));
+        written.with_context(|| format!("write {}", note.display()))?;
         Ok(note)
     }
 }
@@ -180,6 +205,7 @@ fn read(note: &Path) -> Option<Mounted> {
     Some(Mounted {
         id: value.get("id")?.as_str()?.parse().ok()?,
         path: PathBuf::from(value.get("path")?.as_str()?),
+        mark: value.get("mark").and_then(Value::as_str).map(str::to_owned),
     })
 }
 
@@ -189,8 +215,24 @@ fn forget(note: &Path) {
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    path.canonicalize()
-        .with_context(|| format!("open {}", path.display()))
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("open {}", path.display()))?;
+    // A note has to be able to say it.
+    match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(anyhow!("{}: a name that is no UTF-8", path.display())),
+    }
+}
+
+/// What is in a directory would be hidden from whoever needs it: /etc, /proc.
+fn refuse_full(path: &Path) -> Result<()> {
+    let mut entries = fs::read_dir(path).with_context(|| format!("open {}", path.display()))?;
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    let text = format!("mount on {}: the directory is not empty", path.display());
+    Err(Error::new(Kind::Conflict, text).with_hint("name an empty one, or none at all"))
 }
 
 fn attach(loose: sys::mount::Loose, path: &Path) -> anyhow::Result<()> {
@@ -199,8 +241,19 @@ fn attach(loose: sys::mount::Loose, path: &Path) -> anyhow::Result<()> {
     loose.attach(&target).map(drop).map_err(said)
 }
 
-fn mounted_paths() -> anyhow::Result<Vec<PathBuf>> {
-    let table = fs::read("/proc/self/mountinfo").context("read the table of mounts")?;
-    let entries = sys::mountinfo::parse(&table).context("the table of mounts is malformed")?;
-    Ok(entries.into_iter().map(|entry| entry.point).collect())
+fn table_of_mounts() -> anyhow::Result<Vec<Entry>> {
+    let table = fs::read("/proc/thread-self/mountinfo").context("read the table of mounts")?;
+    sys::mountinfo::parse(&table).context("the table of mounts is malformed")
+}
+
+/// What is to be seen at each place: the last that was mounted there.
+fn tops(table: &[Entry]) -> HashMap<PathBuf, String> {
+    let tops = table.iter().map(|entry| (entry.point.clone(), mark(entry)));
+    tops.collect()
+}
+
+/// Numbers of mounts are given again, but seldom all of this.
+fn mark(entry: &Entry) -> String {
+    let (id, device, kind) = (entry.id, &entry.device, &entry.kind);
+    format!("{id} {device} {kind} {}", entry.root.display())
 }
