@@ -3,7 +3,7 @@
 use store::Collect;
 
 use crate::images::List;
-use crate::remove::{Line, delete};
+use crate::remove::{Called, Line, delete};
 use crate::{Engine, Filters, Result};
 
 /// What to remove.
@@ -46,7 +46,9 @@ impl Engine {
                 continue;
             }
             if let Some(record) = self.store.image(&image.id)? {
-                delete(&self.store, &record, &mut pruned.lines)?;
+                // A pull or a tag may have given it a name since we looked.
+                let may = |called: &Called| !dangling || called.names.is_empty();
+                delete(&self.store, &record, may, &mut pruned.lines)?;
             }
         }
         drop(table);

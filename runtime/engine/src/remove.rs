@@ -100,9 +100,9 @@ impl Engine {
 
 /// Everything that an image is called.
 #[derive(Debug)]
-struct Called {
+pub(crate) struct Called {
     /// With everything said.
-    names: Vec<String>,
+    pub names: Vec<String>,
     /// Repository and digest.
     pins: Vec<(String, Digest)>,
 }
@@ -179,13 +179,14 @@ fn remove(
         return Err(mounted(mount));
     }
     let Some(reference) = &found.name else {
-        if !called.is_empty() && !called.is_single() && !force {
+        let may = |called: &Called| force || called.is_empty() || called.is_single();
+        if !delete(store, &found.record, may, lines)? {
             return Err(conflict(
                 &found.id,
                 "image is referenced in multiple repositories",
             ));
         }
-        return delete(store, &found.record, lines);
+        return Ok(());
     };
     let (names, pins) = called.under(reference);
     // All at once: after a kill in between nobody would find the rest by the name that he knows.
@@ -202,20 +203,35 @@ fn remove(
     Ok(())
 }
 
-/// Removes an image with all its names, and tells which layers nobody else has.
-pub(crate) fn delete(store: &Store, record: &ImageRecord, lines: &mut Vec<Line>) -> Result<()> {
-    let called = Called::read(store, &record.id)?;
-    if !store.remove_image(&record.id)? {
-        // Somebody else was quicker.
-        return Ok(());
-    }
+/// Removes an image with all its names, and tells which layers nobody else has; returns whether it `may` go, being called what it is called.
+pub(crate) fn delete(
+    store: &Store,
+    record: &ImageRecord,
+    may: impl Fn(&Called) -> bool,
+    lines: &mut Vec<Line>,
+) -> Result<bool> {
+    let called = loop {
+        let called = Called::read(store, &record.id)?;
+        if !may(&called) {
+            return Ok(false);
+        }
+        if store.remove_image(&record.id, Some(&called.names))? {
+            break called;
+        }
+        if store.image(&record.id)?.is_none() {
+            // Somebody else was quicker.
+            return Ok(true);
+        }
+        // It has got another name since we looked.
+    };
     for name in &called.names {
         lines.push(Line::Untagged(familiar(name)));
     }
     for (repository, digest) in &called.pins {
         lines.push(Line::Untagged(familiar(&format!("{repository}@{digest}"))));
     }
-    deleted(store, record, lines)
+    deleted(store, record, lines)?;
+    Ok(true)
 }
 
 /// Tells of an image that is gone, and of the layers that nobody else has.

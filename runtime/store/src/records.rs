@@ -114,11 +114,20 @@ impl Store {
         Ok(found)
     }
 
-    /// Forgets an image, its names and digests; tells whether it was there. Its content is removed by [`Store::collect`].
-    pub fn remove_image(&self, id: &Digest) -> Result<bool> {
+    /// Forgets an image, its names and digests; tells whether it did: it was there, and had no name but `names`, if it matters which it has.
+    /// Its content is removed by [`Store::collect`].
+    pub fn remove_image(&self, id: &Digest, names: Option<&[String]>) -> Result<bool> {
         // Of what is removed the user is told: durably, and even when the disk is full.
         self.with_spare(|| {
             self.db().write(Durability::Now, |transaction| {
+                let sql = "SELECT name FROM names WHERE image = ?";
+                let mut select = transaction.prepare_cached(sql)?;
+                let found = select.query_map([id.to_string()], |row| row.get(0))?;
+                let found: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
+                let other = |name| !names.is_none_or(|names| names.contains(name));
+                if found.iter().any(other) {
+                    return Ok(false);
+                }
                 let sql = "DELETE FROM images WHERE id = ?";
                 Ok(transaction.execute(sql, [id.to_string()])? > 0)
             })

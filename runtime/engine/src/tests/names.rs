@@ -72,7 +72,7 @@ fn an_image_that_goes_away_just_now_is_not_found() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..100 {
-                assert!(store.remove_image(&id).unwrap());
+                assert!(store.remove_image(&id, None).unwrap());
                 store.commit(Staged::default(), records.clone()).unwrap();
             }
             ended.store(true, Ordering::Relaxed);

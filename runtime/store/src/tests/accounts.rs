@@ -58,7 +58,7 @@ fn usage_equals_du_at_every_stage() {
     );
     drop((begun, lease, container));
     for n in 0..6 {
-        assert!(store.remove_image(&Sample::new(n).id()).unwrap());
+        assert!(store.remove_image(&Sample::new(n).id(), None).unwrap());
     }
     store.collect(Collect { unfinished: true }).unwrap();
     assert_equals_du(&store);

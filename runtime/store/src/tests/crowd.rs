@@ -35,7 +35,9 @@ fn churn(root: &Path, seed: usize) {
         sample.pull(&store, &nothing).unwrap();
         append(&root.with_extension("done"), "x");
         if n % 3 == 2 {
-            store.remove_image(&Sample::new((n + 2) % 5).id()).unwrap();
+            store
+                .remove_image(&Sample::new((n + 2) % 5).id(), None)
+                .unwrap();
             let unfinished = n % 2 == 0;
             store.collect(Collect { unfinished }).unwrap();
             store.sweep().unwrap();
@@ -54,7 +56,7 @@ fn once(root: &Path) {
     container.remove().unwrap();
     for known in store.images().unwrap() {
         if known.id != Sample::new(1).id() {
-            store.remove_image(&known.id).unwrap();
+            store.remove_image(&known.id, None).unwrap();
         }
     }
     store.collect(Collect { unfinished: true }).unwrap();
@@ -219,7 +221,7 @@ fn killed_at_any_moment_nothing_is_lost_and_the_next_one_works_at_once() {
     fs::remove_file(&done).unwrap();
     let store = root.open();
     for image in store.images().unwrap() {
-        store.remove_image(&image.id).unwrap();
+        store.remove_image(&image.id, None).unwrap();
     }
     store.collect(Collect { unfinished: true }).unwrap();
     store.sweep().unwrap();

@@ -99,7 +99,7 @@ fn removed_when_nothing_is_left(root: &Path, store: Store, kept: &Sample, lost: 
     fill_up(&other);
     drop(store);
     let store = Store::open(root).unwrap();
-    assert!(store.remove_image(&kept.id()).unwrap());
+    assert!(store.remove_image(&kept.id(), None).unwrap());
     let collected = store.collect(Collect::default()).unwrap();
     assert_eq!(collected.layers.len(), 3);
     store.sweep().unwrap();

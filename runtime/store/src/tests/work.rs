@@ -35,7 +35,7 @@ fn what_was_committed_is_there_and_what_was_removed_is_gone() {
     assert_eq!(store.collect(ALL).unwrap().bytes, 0);
     assert_eq!(store.check(false).unwrap(), []);
 
-    assert!(store.remove_image(&one.id()).unwrap());
+    assert!(store.remove_image(&one.id(), None).unwrap());
     let collected = store.collect(Collect::default()).unwrap();
     assert_eq!(collected.layers, one.diff_ids()[..1]);
     assert_eq!(collected.blobs.len(), 3);
@@ -43,7 +43,7 @@ fn what_was_committed_is_there_and_what_was_removed_is_gone() {
     assert_eq!(store.sweep().unwrap(), 1);
     assert!(!store.unswept().unwrap());
     two.assert_whole(&store);
-    assert!(store.remove_image(&two.id()).unwrap());
+    assert!(store.remove_image(&two.id(), None).unwrap());
     assert_eq!(store.collect(ALL).unwrap().layers.len(), 3);
     assert_eq!(store.names().unwrap(), []);
     assert_eq!(store.check(false).unwrap(), []);
@@ -372,7 +372,9 @@ fn a_lease_keeps_what_no_image_names() {
     sample.pull(&store, &nothing).unwrap();
     let lease = store.lease().unwrap();
     assert!(store.hold_image(&lease, &sample.id()).unwrap().is_some());
-    assert!(store.remove_image(&sample.id()).unwrap());
+    // Whoever knows of no name of it has not seen the newest.
+    assert!(!store.remove_image(&sample.id(), Some(&[])).unwrap());
+    assert!(store.remove_image(&sample.id(), None).unwrap());
     let collected = store.collect(ALL).unwrap();
     assert_eq!((collected.blobs.len(), collected.layers.len()), (0, 0));
     assert!(store.layer(&sample.diff_ids()[2]).unwrap().is_some());
