@@ -467,7 +467,7 @@ fn redirect(call: &Call, answer: &Answer) -> Result<Option<Url>> {
         .map_err(|_| wrong("is redirected to what is no address"))?;
     // A form holds the login itself.
     let form = call.method == Method::POST && matches!(call.payload, Payload::Bytes(_));
-    if form && next.host_str() != call.own.host_str() {
+    if form && !same_origin(&next, &call.own) {
         let what = "is redirected to another host, which is not to see the login";
         let what = format!("{}: {}: {what}", call.host, call.object);
         return Err(Error::new(Kind::Blocked, what));
