@@ -47,6 +47,15 @@ pub(crate) fn unpack<R: BufRead + Send>(
     })
 }
 
+/// Refuses, before anything is fetched, who cannot make files of other owners.
+pub(crate) fn allowed() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let text = "layers have files of many owners, and only root can make them";
+    bail!(Error::new(Kind::Unsupported, text).with_hint("run it as root"))
+}
+
 /// How layers are unpacked on this machine, by this user.
 pub(crate) fn options() -> Options {
     let root = nix::unistd::geteuid().is_root();

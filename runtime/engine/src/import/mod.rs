@@ -36,6 +36,7 @@ impl Engine {
     /// Makes an image of a tar, which may be compressed, and returns its id.
     pub fn import(&self, input: &mut (dyn Read + Send), options: &Import) -> Result<Digest> {
         let name = options.name.as_deref().map(tag::parse).transpose()?;
+        unpack::allowed()?;
         let mut config = config(options)?;
         let mut how = unpack::options();
         how.limits.holes = HOLES;

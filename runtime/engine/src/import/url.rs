@@ -22,6 +22,7 @@ impl Engine {
         options: &Import,
         progress: &dyn Progress,
     ) -> Result<Digest> {
+        unpack::allowed()?;
         let remote = self.remote()?;
         // Compressed it has no more than the archive in it may have.
         let most = unpack::options().limits.bytes;

@@ -21,7 +21,7 @@ use store::{ImageRecord, Lease, NewName, Pin, Records, StagedBlob, Store};
 
 use crate::archive::plain;
 use crate::progress::{Event, Step};
-use crate::unpack::Counted;
+use crate::unpack::{self, Counted};
 use crate::{Engine, Error, Progress, Result};
 use collect::Collected;
 
@@ -91,6 +91,7 @@ impl Engine {
         options: &Load,
         progress: &dyn Progress,
     ) -> Result<Loaded> {
+        unpack::allowed()?;
         let lease = self.store.lease()?;
         let mut told = 0;
         let mut counted = Counted::new(input, |have| {

@@ -4,7 +4,7 @@ use image::{Config, Descriptor, Document, Platform, Reference};
 
 use super::draft::{self, Draft, Member};
 use super::parse;
-use crate::documents::{self, Read};
+use crate::documents::{self, CONFIG, Read};
 use crate::progress::Quiet;
 use crate::{Engine, Error, Kind, Result};
 
@@ -68,7 +68,7 @@ impl Engine {
         } else {
             let remote = self.remote()?;
             let client = &remote.client;
-            let bytes = remote.run(&Quiet, |_| crate::pull::small(client, config, name));
+            let bytes = remote.run(&Quiet, |_| crate::pull::small(client, config, name, CONFIG));
             documents::parse_config(config.digest, bytes?)?
         };
         Ok(config.value.platform())

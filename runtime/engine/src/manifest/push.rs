@@ -131,6 +131,6 @@ async fn source(
         tag: None,
         digest: None,
     };
-    let bytes = crate::pull::small(client, blob, &name).await?;
+    let bytes = crate::pull::small(client, blob, &name, SMALL).await?;
     Ok(Arc::new(Whole(bytes.into())))
 }

@@ -182,19 +182,25 @@ impl Work {
             .await?;
         let bytes = match (here, descriptor.content()) {
             (Some(bytes), _) | (None, Some(bytes)) => bytes,
-            (None, None) => small(&self.client, descriptor, reference).await?,
+            (None, None) => small(&self.client, descriptor, reference, CONFIG).await?,
         };
         documents::parse_config(digest, bytes)
     }
 }
 
-/// Fetches a small blob into memory. A mirror's wrong bytes are no news of the registry: the next server is asked, and the mirror no more.
+/// Fetches a blob of at most so many bytes into memory. A mirror's wrong bytes are no news of the registry: the next server is asked, and the mirror no more.
 pub(crate) async fn small(
     client: &Client,
     descriptor: &Descriptor,
     reference: &Reference,
+    most: u64,
 ) -> Result<Vec<u8>> {
     let from = &reference.repository;
+    if descriptor.size > most {
+        let (digest, size) = (descriptor.digest, descriptor.size);
+        let text = format!("blob {digest} has {size} bytes, at most {most} are read");
+        bail!(Error::new(Kind::Damaged, text));
+    }
     let mut wrong = from.host.clone();
     loop {
         let whole = 0..descriptor.size;

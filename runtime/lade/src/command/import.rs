@@ -36,7 +36,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
         name: args.name,
         changes: args.change,
         message: args.message,
-        source: args.file.clone(),
+        source: said(&args.file).to_owned(),
     };
     let file = args.file;
     let id = if file == "-" {
@@ -53,4 +53,11 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
         session.engine()?.import(&mut open, &options)?
     };
     print_lines([id])
+}
+
+/// What the history says of where a tar came from: of an address not the part that may be a signature.
+fn said(source: &str) -> &str {
+    let address = source.starts_with("http://") || source.starts_with("https://");
+    let end = source.find(['?', '#']).filter(|_| address);
+    &source[..end.unwrap_or(source.len())]
 }
