@@ -81,6 +81,11 @@ impl Config {
                 most: Self::MOST_BYTES,
             });
         }
+        // serde would take a list of the fields' values, too, which is no config to anybody else.
+        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        if first == Some(&b'[') {
+            return Err(DocumentError::Json("it is a list".to_string()));
+        }
         let config: Self = serde_json::from_slice(bytes)?;
         let count = config.rootfs.diff_ids.len();
         if count > Document::MOST_LAYERS {

@@ -70,6 +70,10 @@ fn what_is_refused_and_why() {
     for (text, why) in [
         ("", "cannot be read"),
         ("{}", "missing field `rootfs`"),
+        (
+            "[null,null,null,null,null,null,null,null,{},null]",
+            "it is a list",
+        ),
         ("{'rootfs':null}", "cannot be read"),
         ("{'rootfs':{'type':'x'}}", "rootfs type \"x\""),
         ("{'rootfs':{'diff_ids':['sha256:']}}", "as many digits"),
