@@ -39,7 +39,7 @@ fn layer(image: &Image) -> String {
 
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn connections() -> Vec<Case> {
-    use Fault::{Close, DropAt, Garbage, Silence, StallAt, Trickle};
+    use Fault::{Close, DropAt, Garbage, Silence, Slow, StallAt, Trickle};
     vec![
         case("blob: dropped at byte 0", Fine, |registry, image| {
             registry.fault(Rule::once(What::Blob, DropAt(0)).only(&layer(image)))
@@ -96,6 +96,31 @@ fn connections() -> Vec<Case> {
             "blob: silence, always",
             Refused(&["127.0.0.1"]),
             |registry, _| registry.fault(Rule::always(What::Blob, Silence)),
+        ),
+        case(
+            "manifest: byte by byte, and never silent",
+            Refused(&["127.0.0.1", "has not come whole"]),
+            |registry, image| {
+                // Large enough to be many times as much as a server must give within its silence.
+                let large = image.clone().edited(|manifest| {
+                    manifest["annotations"] = json!({"long": "x".repeat(300_000)});
+                });
+                registry.serve("thing:one", &large);
+                registry.fault(Rule::always(
+                    What::Manifest,
+                    Trickle(100, Duration::from_millis(50)),
+                ));
+            },
+        ),
+        case(
+            "manifest: a refusal that has no end in time",
+            Refused(&["403", "127.0.0.1"]),
+            |registry, _| {
+                registry.fault(Rule::always(
+                    What::Manifest,
+                    Slow(403, Duration::from_millis(20)),
+                ));
+            },
         ),
         case(
             "manifest: silence, always",
@@ -338,7 +363,7 @@ fn edited(registry: &Registry, image: &Image, edit: fn(&mut serde_json::Value)) 
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn parts_and_statuses() -> Vec<Case> {
     use Fault::{
-        Challenge, DropAt, Header, Loop, Page, RangeElsewhere, RangeIgnored, RangeShifted,
+        Challenge, DropAt, Header, Loop, Page, Pieces, RangeElsewhere, RangeIgnored, RangeShifted,
         Redirect, RedirectTo, RetryAfter, Status, Unauthorized,
     };
     /// Breaks the first answer, so that a part is asked for next.
@@ -361,6 +386,14 @@ fn parts_and_statuses() -> Vec<Case> {
             Refused(&["sha256:"]),
             |registry, image| broken(registry, image, Rule::always(What::Blob, RangeShifted)),
         ),
+        case(
+            "range: a byte at a time",
+            Refused(&["sha256:", "no more than 1 bytes at a time"]),
+            |registry, image| broken(registry, image, Rule::always(What::Blob, Pieces(1))),
+        ),
+        case("range: a third at a time", Fine, |registry, image| {
+            broken(registry, image, Rule::always(What::Blob, Pieces(80_000)))
+        }),
         case("range: 416", Either, |registry, image| {
             broken(registry, image, Rule::once(What::Blob, Status(416)))
         }),

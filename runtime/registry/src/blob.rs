@@ -15,6 +15,9 @@ use crate::http::{Answer, Call, Tries};
 
 /// After so many bytes a connection that breaks has not broken at once, and all attempts are there again.
 const PROGRESS: u64 = 1 << 20;
+/// A server that gives fewer bytes than this at a time, and not all that is left, takes one of the attempts each time: with a byte for
+/// each request it would not end.
+const PART: u64 = 64 << 10;
 
 impl Client {
     /// Fetches part of a blob, or all of it. The first server that has it is known when this returns.
@@ -54,11 +57,13 @@ impl Client {
             span,
             embedded: None,
             answer: None,
+            part: 0,
             upto: 0,
             skip: 0,
             ranges: true,
             elsewhere: elsewhere && !self.settings().foreign,
             tries: Tries::new(&self.settings().patience),
+            small: false,
         };
         // Checked against digest and size by the one who decodes it.
         if let Some(content) = descriptor.content().map(Bytes::from) {
@@ -101,6 +106,8 @@ pub struct BlobStream {
     begun: u64,
     embedded: Option<Bytes>,
     answer: Option<Answer>,
+    /// Where the answer begins, as far as it is wanted.
+    part: u64,
     /// Where the answer ends.
     upto: u64,
     /// So many bytes of the answer are before what is wanted.
@@ -108,9 +115,18 @@ pub struct BlobStream {
     ranges: bool,
     elsewhere: bool,
     tries: Tries,
+    small: bool,
 }
 
 impl BlobStream {
+    /// Wants each answer whole within the time for documents.
+    pub fn hurry(&mut self) {
+        self.small = true;
+        if let Some(answer) = &mut self.answer {
+            answer.hurry();
+        }
+    }
+
     /// Returns the next bytes; nothing at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         if let Some(bytes) = self.embedded.take().filter(|bytes| !bytes.is_empty()) {
@@ -131,7 +147,7 @@ impl BlobStream {
                     continue;
                 }
                 // Less than was asked for, and as announced: the rest is asked for.
-                Ok(None) if self.offset == self.upto => None,
+                Ok(None) if self.offset == self.upto => self.small_part(),
                 Ok(None) => Some(self.cut()),
                 Err(error) => Some(error),
             };
@@ -161,6 +177,13 @@ impl BlobStream {
             Some(Place::Foreign(url)) => url.host_str().unwrap_or("?"),
             None => "?",
         }
+    }
+
+    /// A part that is too small is no progress.
+    fn small_part(&self) -> Option<Error> {
+        let given = self.offset - self.part;
+        let what = || format!("the server gives no more than {given} bytes at a time");
+        (given < PART).then(|| self.wrong(what()).passing())
     }
 
     fn cut(&self) -> Error {
@@ -297,7 +320,7 @@ impl BlobStream {
     }
 
     /// Compares the head of an answer with what was asked for.
-    async fn accept(&mut self, answer: Answer, partial: bool) -> Result<()> {
+    async fn accept(&mut self, mut answer: Answer, partial: bool) -> Result<()> {
         match answer.status().as_u16() {
             200 => self.accept_whole(&answer, partial)?,
             206 if partial => self.accept_part(&answer)?,
@@ -305,6 +328,10 @@ impl BlobStream {
             201..=399 => return Err(self.wrong(format!("the server answers {}", answer.status()))),
             _ => return Err(answer.refusal().await),
         }
+        if self.small {
+            answer.hurry();
+        }
+        self.part = self.offset;
         self.answer = Some(answer);
         Ok(())
     }

@@ -69,6 +69,10 @@ pub enum Fault {
     RedirectTo(&'static str),
     /// So many bytes at a time, with pauses in between.
     Trickle(usize, Duration),
+    /// Of each part that is asked for, so many bytes: 206, and a Content-Range that says so.
+    Pieces(usize),
+    /// A status with a page that comes in small pieces with pauses, without end.
+    Slow(u16, Duration),
     /// Takes the request and never answers.
     Silence,
     /// Stops in the middle of the body and keeps the connection.

@@ -206,6 +206,12 @@ impl Wire<'_> {
                     std::thread::sleep(*pause);
                 }
             }
+            Some(Fault::Slow(_, pause)) => {
+                for piece in body.chunks(100) {
+                    self.write(piece)?;
+                    std::thread::sleep(*pause);
+                }
+            }
             Some(Fault::Longer(more)) => {
                 self.write(body)?;
                 self.write(&noise(7, *more))?;

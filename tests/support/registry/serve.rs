@@ -64,6 +64,7 @@ pub(super) fn instead(
         Fault::RetryAfter(status, after) => {
             Answer::error(*status, "TOOMANYREQUESTS", "slow down").with("Retry-After", *after)
         }
+        Fault::Slow(status, _) => Answer::new(*status, vec![b' '; 1 << 20]),
         Fault::Page(status) => Answer::new(*status, "<html><body>A proxy says: no.</body></html>")
             .with("Content-Type", "text/html"),
         Fault::Unauthorized => token::challenge(state, request, address, "invalid_token"),
@@ -114,6 +115,14 @@ pub(super) fn spoil(answer: Answer, fault: Option<&Fault>, request: &Request) ->
         Fault::Encoded => {
             answer.body = gzip(&answer.body);
             answer.with("Content-Encoding", "gzip")
+        }
+        Fault::Pieces(most) if answer.status == 206 => {
+            let begin = request.header("range").trim_start_matches("bytes=");
+            let begin = begin.split('-').next().and_then(|text| text.parse().ok());
+            let begin: usize = begin.unwrap_or(0);
+            answer.body.truncate(*most);
+            let last = begin + answer.body.len() - 1;
+            answer.with("Content-Range", format!("bytes {begin}-{last}/*"))
         }
         Fault::RangeElsewhere if !request.header("range").is_empty() => {
             let length = answer.body.len();

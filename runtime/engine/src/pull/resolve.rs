@@ -205,6 +205,7 @@ pub(crate) async fn small(
     loop {
         let whole = 0..descriptor.size;
         let mut stream = client.blob(from, descriptor, whole).await?;
+        stream.hurry();
         let mut verify = Verify::new(descriptor, stream.host());
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await? {

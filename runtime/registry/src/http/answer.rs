@@ -12,6 +12,8 @@ use crate::http::{Call, Patience};
 
 /// So much of a refusal is read: an error document has a few hundred bytes.
 const MOST_OF_REFUSAL: usize = 64 << 10;
+/// So long is waited for it: the status says most of it.
+const REFUSAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -24,6 +26,9 @@ pub(crate) struct Answer {
     /// How long we still wait for the next `least` bytes.
     left: Duration,
     got: u64,
+    whole: Duration,
+    /// When all of it is to be here, and how long that was.
+    end: Option<(Instant, Duration)>,
 }
 
 impl Answer {
@@ -37,6 +42,8 @@ impl Answer {
             least: patience.least,
             left: patience.silence,
             got: 0,
+            whole: patience.whole,
+            end: None,
         }
     }
 
@@ -67,20 +74,18 @@ impl Answer {
         self.url.host_str().unwrap_or(&self.host)
     }
 
+    /// Gives the rest of the body an end in time.
+    pub(crate) fn hurry(&mut self) {
+        self.end = Some((Instant::now() + self.whole, self.whole));
+    }
+
     /// Returns the next bytes of the body. Only the time in here counts as the server's silence.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let start = Instant::now();
-        let Ok(chunk) = timeout(self.left, self.response.chunk()).await else {
-            let what = format!(
-                "{}: {}: fewer than {} bytes came within {} s",
-                self.host,
-                self.object,
-                self.least,
-                self.silence.as_secs_f32()
-            );
-            return Err(Error::new(Kind::Silent, what)
-                .advise("the server or the way to it is too slow: try again later")
-                .passing());
+        let until = self.end.map(|(end, _)| end.duration_since(start));
+        let wait = until.map_or(self.left, |until| until.min(self.left));
+        let Ok(chunk) = timeout(wait, self.response.chunk()).await else {
+            return Err(self.late());
         };
         let chunk = chunk.map_err(|error| {
             let lost = transport(&self.host, &self.object, &error, None);
@@ -97,8 +102,28 @@ impl Answer {
         Ok(chunk)
     }
 
+    fn late(&self) -> Error {
+        let what = match self.end {
+            Some((end, whole)) if end <= Instant::now() => {
+                format!("has not come whole within {} s", whole.as_secs_f32())
+            }
+            _ => format!(
+                "fewer than {} bytes came within {} s",
+                self.least,
+                self.silence.as_secs_f32()
+            ),
+        };
+        Error::new(
+            Kind::Silent,
+            format!("{}: {}: {what}", self.host, self.object),
+        )
+        .advise("the server or the way to it is too slow: try again later")
+        .passing()
+    }
+
     /// Reads the whole body, which must not have more than `most` bytes.
     pub(crate) async fn body(&mut self, most: usize) -> Result<Vec<u8>> {
+        self.hurry();
         let long = || {
             let what = format!("has more than {most} bytes, which is more than is taken for it");
             Error::wrong(&self.host, &self.object, what)
@@ -122,6 +147,8 @@ impl Answer {
     /// Makes an error of an answer that is none of those that were hoped for.
     pub(crate) async fn refusal(mut self) -> Error {
         let mut body = Vec::new();
+        let limit = REFUSAL.min(self.whole);
+        self.end = Some((Instant::now() + limit, limit));
         // What is missing of it is missing in the message.
         while let Ok(Some(bytes)) = self.chunk().await {
             body.extend_from_slice(&bytes);

@@ -41,6 +41,8 @@ pub struct Patience {
     pub silence: Duration,
     /// As many bytes must come within `silence`: a server that gives one byte a minute says nothing.
     pub least: u64,
+    /// For all of a small document: what comes byte by byte is never silent, and never there.
+    pub whole: Duration,
     /// So often is a request tried again that may succeed then.
     pub retries: u32,
     /// The pause before the first of them; doubled for each more, and up to half of it longer or shorter by chance.
@@ -55,6 +57,8 @@ impl Default for Patience {
             connect: Duration::from_secs(30),
             silence: Duration::from_secs(30),
             least: 1024,
+            // 70 KB a second for the largest manifest that is taken.
+            whole: Duration::from_secs(60),
             retries: 5,
             backoff: Duration::from_millis(500),
             longest: Duration::from_secs(60),

@@ -313,6 +313,77 @@ fn a_part_that_comes_in_parts_is_put_together() {
 }
 
 #[test]
+fn parts_that_have_no_end_are_given_up() {
+    let bytes = content(300_000);
+    // A byte each time; and parts of which some are large enough to be progress.
+    for (least, fine) in [(1, false), (40_000, false), (70_000, true)] {
+        let served = bytes.clone();
+        let server = Server::start(move |request| {
+            let (first, last) = request.range().unwrap_or((0, 299_999));
+            let last = last.min(first + least - 1);
+            reply(206, &served[first..=last])
+                .with("content-range", format!("bytes {first}-{last}/300000"))
+        });
+        let from = repository(&server.host);
+        let got = wait(fetch(&client(), &from, &layer(&bytes), 1..300_000));
+        match got {
+            Ok(got) => assert!(fine && got == bytes[1..]),
+            Err(error) => {
+                let want = format!("the server gives no more than {least} bytes at a time");
+                assert!(!fine && error.message().ends_with(&want), "{error}");
+                assert_eq!(server.seen().len(), 4);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_document_has_a_time_to_be_whole() {
+    // Never silent, and with these pauses not there for a minute.
+    let server = Server::start(|request| Reply {
+        pause: Duration::from_millis(2),
+        ..reply(
+            if request.path.contains("team") {
+                200
+            } else {
+                403
+            },
+            content(30_000),
+        )
+    });
+    let start = Instant::now();
+    let tag = Which::Tag("x".into());
+    let error = wait(client().manifest(&repository(&server.host), &tag)).unwrap_err();
+    assert!(
+        error.message().ends_with("has not come whole within 2 s"),
+        "{error}"
+    );
+    assert_eq!(error.kind(), Kind::Silent);
+    let elsewhere = image::Repository {
+        path: "other".into(),
+        ..repository(&server.host)
+    };
+    let error = wait(client().manifest(&elsewhere, &tag)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied, "{error}");
+    let what = layer(&content(30_000));
+    let error = wait(async {
+        let client = client();
+        let mut stream = client
+            .blob(&repository(&server.host), &what, 0..30_000)
+            .await?;
+        stream.hurry();
+        while stream.next().await?.is_some() {}
+        Ok::<_, crate::Error>(())
+    });
+    let error = error.unwrap_err();
+    assert!(
+        error.message().ends_with("has not come whole within 2 s"),
+        "{error}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
 fn whether_parts_are_given_is_told() {
     let bytes = content(1000);
     for (honest, span, want) in [

@@ -38,6 +38,7 @@ fn impatient() -> Settings {
             connect: Duration::from_millis(300),
             silence: Duration::from_millis(300),
             least: 64,
+            whole: Duration::from_secs(2),
             retries: 3,
             backoff: Duration::from_millis(5),
             longest: Duration::from_secs(2),
