@@ -13,7 +13,9 @@ use rusqlite::{Row, Transaction};
 use crate::db::{self, Durability, Fault, number};
 use crate::error::Result;
 use crate::ingest::DATA;
-use crate::layout::{BLOBS, CONTAINERS, INGEST, LAYERS, LEASES, NEW, READY, UNPACK, now, undashed};
+use crate::layout::{
+    BLOBS, CONTAINERS, CONTENT, INGEST, LAYERS, LEASES, NEW, READY, UNPACK, now, undashed,
+};
 use crate::lease::Kind;
 use crate::lock::{LOCK, Lock};
 use crate::root::{Store, fill_spare, names_in, sync_dir};
@@ -39,14 +41,6 @@ pub struct Collected {
     /// Bytes on disk, of these and of everything else that went to the trash.
     pub bytes: u64,
 }
-
-/// Where final names are.
-const CONTENT: [&str; 4] = [
-    "blobs/sha256",
-    "blobs/sha512",
-    "layers/sha256",
-    "layers/sha512",
-];
 
 /// What leases keep; those of the dead are forgotten by then.
 const LEASED: &str = "SELECT digest FROM leased WHERE kind = ?";
@@ -150,10 +144,16 @@ impl Store {
             moved = true;
         }
         if moved {
-            // Before the sweep deletes anything: what a power cut leaves at a final name is taken for whole.
-            for place in CONTENT {
-                sync_dir(&self.layout().at(place))?;
-            }
+            self.sync_content()?;
+        }
+        Ok(())
+    }
+
+    /// Makes it durable that things have left their final names. Before any of them is deleted: what a power cut leaves at a final name is
+    /// taken for whole.
+    pub(crate) fn sync_content(&self) -> Result<()> {
+        for place in CONTENT {
+            sync_dir(&self.layout().at(place))?;
         }
         Ok(())
     }

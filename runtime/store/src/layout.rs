@@ -36,6 +36,13 @@ pub(crate) const DIRS: [&str; 12] = [
     LEASES,
     TRASH,
 ];
+/// Where final names are.
+pub(crate) const CONTENT: [&str; 4] = [
+    "blobs/sha256",
+    "blobs/sha512",
+    "layers/sha256",
+    "layers/sha512",
+];
 /// What a name begins with that stands for no digest yet.
 pub(crate) const NEW: &str = "new-";
 

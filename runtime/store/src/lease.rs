@@ -81,13 +81,18 @@ impl Store {
         self.layer(diff_id)
     }
 
-    /// Returns an image, whose documents, what they name, and layers then stay as long as the lease.
+    /// Returns an image, whose documents, what they name, and layers then stay as long as the lease: also the manifests that its names mean,
+    /// and the indexes that led to it.
     pub fn hold_image(&self, lease: &Lease, id: &Digest) -> Result<Option<ImageRecord>> {
         let _publishing = self.publishing()?;
         let Some(image) = self.image(id)? else {
             return Ok(None);
         };
+        let (names, pins) = (self.names_of(id)?, self.digests_of(id)?);
         let documents = image.manifest.iter().chain(&image.config);
+        let named = names.iter().filter_map(|name| name.manifest.as_ref());
+        let pinned = pins.iter().flat_map(|pin| [&pin.digest, &pin.manifest]);
+        let documents = documents.chain(named).chain(pinned);
         let documents = documents.map(|digest| (Kind::Blob, *digest));
         let layers = image.layers.iter().map(|layer| (Kind::Layer, *layer));
         lease.hold(&documents.chain(layers).collect::<Vec<_>>())?;

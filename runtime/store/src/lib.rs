@@ -15,7 +15,7 @@
 //!   containers/ID/                 of a container: lock, and what the caller puts there
 //!   leases/ID                      a lease; its rows are in the database
 //!   trash/ID                       to be deleted; trash-lock is held by who does it
-//!   trash/new-ID/                  the same once nobody holds the lock in it; until then their leaving their places is being synced
+//!   trash/new-ID/                  the same once nobody holds the lock in it, and their leaving their places has been synced
 //!   publish.lock
 //! ```
 //!

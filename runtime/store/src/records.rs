@@ -177,16 +177,24 @@ impl Store {
         let id = image.to_string();
         self.with_spare(|| {
             self.db().write(Durability::Now, |transaction| {
-                for name in names {
-                    let sql = "DELETE FROM names WHERE name = ? AND image = ?";
-                    transaction.execute(sql, [name, &id])?;
-                }
-                for (repository, digest) in pins {
-                    let sql = "DELETE FROM pins WHERE repository = ? AND digest = ? AND image = ?";
-                    transaction.execute(sql, [repository, &digest.to_string(), &id])?;
-                }
+                untag(transaction, &id, names, pins)?;
                 let sql = "DELETE FROM images WHERE id = ?1 AND id NOT IN (SELECT image FROM names) AND id NOT IN (SELECT image FROM pins)";
                 Ok(transaction.execute(sql, [&id])? > 0)
+            })
+        })
+    }
+
+    /// Removes names of an image, and digests of repositories that led to it, all or nothing; the image stays, also without any.
+    pub fn untag(
+        &self,
+        image: &Digest,
+        names: &[String],
+        pins: &[(String, Digest)],
+    ) -> Result<()> {
+        let id = image.to_string();
+        self.with_spare(|| {
+            self.db().write(Durability::Now, |transaction| {
+                untag(transaction, &id, names, pins)
             })
         })
     }

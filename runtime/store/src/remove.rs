@@ -1,6 +1,6 @@
 //! Deleting a tree that somebody else has filled: by descriptors, following nothing, however deep it is.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use sys::fs::{AtFlags, Dir, FchmodatFlags, FileType, Mode, OFlag, SFlag, Unlinka
 use crate::error::{At, Result};
 use crate::layout::unique;
 
-/// What lies deeper is moved up to the trash itself first: each level costs a descriptor.
-const DEEP: usize = 64;
+/// What lies deeper is moved up to the trash itself first: each level costs two descriptors.
+const DEEP: usize = 32;
 
 /// Deletes an entry of the trash, and whatever comes up from it. What is gone meanwhile is no error.
 pub(crate) fn remove(trash: &Path, name: &Path) -> Result<()> {
@@ -39,43 +39,39 @@ impl Removal<'_> {
     fn entry(
         &mut self,
         dir: BorrowedFd<'_>,
-        name: &CString,
+        name: &CStr,
         kind: Option<FileType>,
         depth: usize,
     ) -> sys::Result<()> {
         let is_dir = match kind {
             Some(kind) => kind == FileType::Directory,
             // Not every file system tells.
-            None => match sys::fs::fstatat(dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            None => match sys::fs::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
                 Err(Errno::ENOENT) => return Ok(()),
                 stat => SFlag::from_bits_truncate(stat?.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR,
             },
         };
         if !is_dir {
-            return gone(sys::fs::unlinkat(
-                dir,
-                name.as_c_str(),
-                UnlinkatFlags::NoRemoveDir,
-            ));
+            return gone(sys::fs::unlinkat(dir, name, UnlinkatFlags::NoRemoveDir));
         }
         if depth == DEEP {
             let lifted = CString::new(unique()).unwrap_or_default();
-            sys::fs::renameat(dir, name.as_c_str(), self.top, lifted.as_c_str())?;
+            sys::fs::renameat(dir, name, self.top, lifted.as_c_str())?;
             self.lifted.push(lifted);
             return Ok(());
         }
         self.directory(dir, name, depth)
     }
 
-    fn directory(&mut self, dir: BorrowedFd<'_>, name: &CString, depth: usize) -> sys::Result<()> {
+    fn directory(&mut self, dir: BorrowedFd<'_>, name: &CStr, depth: usize) -> sys::Result<()> {
         loop {
-            let opened = match open_dir(dir, name.as_c_str()) {
+            let opened = match open_dir(dir, name) {
                 Err(Errno::EACCES) => {
                     // Ours, but closed to ourselves; root never comes here.
                     let mode = Mode::S_IRWXU;
                     let follow = FchmodatFlags::FollowSymlink;
-                    sys::fs::fchmodat(dir, name.as_c_str(), mode, follow)?;
-                    open_dir(dir, name.as_c_str())
+                    sys::fs::fchmodat(dir, name, mode, follow)?;
+                    open_dir(dir, name)
                 }
                 other => other,
             };
@@ -83,12 +79,12 @@ impl Removal<'_> {
                 Err(Errno::ENOENT) => return Ok(()),
                 other => other?,
             };
-            for (name, kind) in entries(&inside)? {
-                self.entry(inside.as_fd(), &name, kind, depth + 1)?;
-            }
+            each(&inside, |name, kind| {
+                self.entry(inside.as_fd(), name, kind, depth + 1)
+            })?;
             drop(inside);
-            match sys::fs::unlinkat(dir, name.as_c_str(), UnlinkatFlags::RemoveDir) {
-                // Somebody still writes into it: a process that has it open.
+            match sys::fs::unlinkat(dir, name, UnlinkatFlags::RemoveDir) {
+                // Somebody still writes into it: a process that has it open. Or a file system has not listed all, since some went meanwhile.
                 Err(Errno::ENOTEMPTY) => {}
                 other => return gone(other),
             }
@@ -109,16 +105,19 @@ pub(crate) fn open_dir<P: ?Sized + sys::NixPath>(dir: impl AsFd, name: &P) -> sy
     sys::fs::openat(dir, name, flags, Mode::empty())
 }
 
-/// Returns what is in a directory, and of which kind where the file system says so.
-pub(crate) fn entries(dir: &OwnedFd) -> sys::Result<Vec<(CString, Option<FileType>)>> {
+/// Calls a function with what is in a directory, and of which kind where the file system says so: with one after the other, as there may be
+/// millions. It may delete them.
+pub(crate) fn each(
+    dir: &OwnedFd,
+    mut then: impl FnMut(&CStr, Option<FileType>) -> sys::Result<()>,
+) -> sys::Result<()> {
     let again = open_dir(dir, ".")?;
-    let mut found = Vec::new();
     for entry in Dir::from_fd(again)?.iter() {
         let entry = entry?;
         let name = entry.file_name();
         if name != c"." && name != c".." {
-            found.push((name.to_owned(), entry.file_type()));
+            then(name, entry.file_type())?;
         }
     }
-    Ok(found)
+    Ok(())
 }

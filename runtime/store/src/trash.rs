@@ -23,7 +23,12 @@ impl Store {
                 break;
             };
             let mut failed = None;
-            for name in self.sweepable()? {
+            let names = self.sweepable()?;
+            if names.iter().any(|name| is_bin(name)) {
+                // Whoever filled it may have been killed before he did so.
+                self.sync_content()?;
+            }
+            for name in names {
                 match remove(&trash, &name) {
                     Ok(()) => swept += 1,
                     Err(error) => failed = failed.or(Some(error)),
@@ -48,7 +53,7 @@ impl Store {
         let mut names = Vec::new();
         for name in names_in(&trash)? {
             // Anything else may hold files of an image, with any name.
-            if !name.to_string_lossy().starts_with(NEW) || is_free(&trash.join(&name).join(LOCK))? {
+            if !is_bin(&name) || is_free(&trash.join(&name).join(LOCK))? {
                 names.push(name);
             }
         }
@@ -63,6 +68,11 @@ impl Store {
     }
 }
 
+/// Tells whether somebody has collected things in it.
+fn is_bin(name: &Path) -> bool {
+    name.to_string_lossy().starts_with(NEW)
+}
+
 /// Tells whether nobody has the lock, or nobody ever took it.
 fn is_free(lock: &Path) -> Result<bool> {
     match File::open(lock).absent().at(lock)? {
@@ -73,7 +83,8 @@ fn is_free(lock: &Path) -> Result<bool> {
 
 /// Things on their way out: in the trash already, and nobody deletes them before this is dropped. Made by who is alone.
 ///
-/// Meanwhile its owner makes durable that they have left their places, and looks how large they were.
+/// Meanwhile its owner makes durable that they have left their places, and looks how large they were. Where he is killed before, the sweep
+/// makes it durable.
 #[derive(Debug)]
 pub(crate) struct Bin<'a> {
     store: &'a Store,

@@ -9,10 +9,10 @@ use sys::Errno;
 use sys::fs::{AtFlags, FileStat, SFlag};
 
 use crate::error::{Absent, At, Result};
-use crate::remove::{entries, open_dir};
+use crate::remove::{each, open_dir};
 
-/// What lies deeper is walked afterwards, from the top: each level costs a descriptor.
-const DEEP: usize = 64;
+/// What lies deeper is walked afterwards, from the top: each level costs two descriptors.
+const DEEP: usize = 32;
 /// The unit of `st_blocks`, on any file system.
 const BLOCK: u64 = 512;
 
@@ -55,10 +55,10 @@ impl Walk {
         path: &mut Vec<CString>,
         depth: usize,
     ) -> sys::Result<()> {
-        for (name, _) in entries(dir)? {
-            let look = sys::fs::fstatat(dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        each(dir, |name, _| {
+            let look = sys::fs::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
             let Some(stat) = there(look)? else {
-                continue;
+                return Ok(());
             };
             let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
             let is_dir = kind == SFlag::S_IFDIR;
@@ -66,19 +66,17 @@ impl Walk {
                 self.bytes += on_disk(&stat);
             }
             if !is_dir {
-                continue;
+                return Ok(());
             }
-            path.push(name);
+            path.push(name.to_owned());
             if depth == DEEP {
                 self.later.push(path.clone());
-            } else if let Some(name) = path.last()
-                && let Some(inside) = there(open_dir(dir.as_fd(), name.as_c_str()))?
-            {
+            } else if let Some(inside) = there(open_dir(dir.as_fd(), name))? {
                 self.directory(&inside, path, depth + 1)?;
             }
             path.pop();
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

@@ -392,6 +392,36 @@ fn a_lease_keeps_what_no_image_names() {
 }
 
 #[test]
+fn a_lease_keeps_the_indexes_of_an_image_and_what_its_names_mean() {
+    let root = Root::new();
+    let store = root.open();
+    let sample = Sample::new(0);
+    sample.pull(&store, &nothing).unwrap();
+    let (index, other) = (Digest::of(b"index"), Digest::of(b"other manifest"));
+    let lease = store.lease().unwrap();
+    let mut records = sample.records();
+    records.digests[0].digest = index;
+    records.names[0].manifest = Some(other);
+    records.links.push((index, records.digests[0].manifest));
+    let stage = |bytes: &[u8]| store.stage_bytes(&lease, bytes).unwrap();
+    let staged = Staged {
+        blobs: vec![stage(b"index"), stage(b"other manifest")],
+        layers: Vec::new(),
+    };
+    store.commit(staged, records).unwrap();
+    drop(lease);
+    let lease = store.lease().unwrap();
+    assert!(store.hold_image(&lease, &sample.id()).unwrap().is_some());
+    assert!(store.remove_image(&sample.id(), None).unwrap());
+    assert_eq!(store.collect(ALL).unwrap().blobs, []);
+    for document in [index, other] {
+        assert!(store.blob(&document).unwrap().is_some(), "{document}");
+    }
+    drop(lease);
+    assert_eq!(store.collect(ALL).unwrap().blobs.len(), 7);
+}
+
+#[test]
 fn what_is_made_here_is_named_at_its_end() {
     let root = Root::new();
     let store = root.open();
@@ -463,6 +493,24 @@ fn what_is_on_its_way_out_is_not_deleted_yet() {
     drop(alone);
     assert_eq!(swept(), (true, 1));
     assert_eq!(fs::read_dir(root.path("trash")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_killed_collector_has_left_is_deleted_when_its_leaving_is_durable() {
+    let root = Root::new();
+    let store = root.open();
+    let mut bin = crate::trash::Bin::new(&store);
+    fs::write(root.path("blobs/sha256/x"), b"x").unwrap();
+    bin.take(&root.path("blobs/sha256/x"), None).unwrap();
+    drop(bin);
+    // What cannot be looked at cannot be synced.
+    fs::rename(root.path("blobs/sha512"), root.path("away")).unwrap();
+    store.sweep().unwrap_err();
+    let left = |count| assert_eq!(fs::read_dir(root.path("trash")).unwrap().count(), count);
+    left(1);
+    fs::rename(root.path("away"), root.path("blobs/sha512")).unwrap();
+    assert_eq!(store.sweep().unwrap(), 1);
+    left(0);
 }
 
 #[test]
