@@ -270,8 +270,23 @@ fn tls_goes_through_a_proxy_unseen() {
     // The proxy does not stand for the authority.
     let done = through(other.cmd(&["pull", far])).run();
     let parts = [
-        "its certificate is not trusted",
-        "hint: name the certificate",
+        "its certificate is not trusted: it has signed itself",
+        "hint: if it is the right one, put it into /etc/lade/certs.d/secure.test/ca.crt",
+    ];
+    assert_eq!(orlop_tests::complaint(&done, &[1], &parts), None, "{done}");
+    // Nor is a certificate one for every name.
+    let proxy = Proxy::new(&[("other.test:443", registry.host())], None);
+    let text = format!(
+        "[registry.\"other.test\"]\nca = \"{}\"\n",
+        registry.certificate().display()
+    );
+    let file = native(&other, &text);
+    let pull = pull(&other, &file, "other.test/thing:one");
+    let done = pull.env("https_proxy", proxy.url()).run();
+    let parts = [
+        "its certificate is not trusted: it is for localhost, secure.test",
+        "not for other.test",
+        "hint: use such a name",
     ];
     assert_eq!(orlop_tests::complaint(&done, &[1], &parts), None, "{done}");
 }

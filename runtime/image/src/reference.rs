@@ -164,8 +164,10 @@ fn parse(text: &str) -> Result<Reference, String> {
     if text.len() > LONGEST {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }
-    if text.starts_with("http://") || text.starts_with("https://") {
-        return Err("it is an address; leave out what is before the host".to_owned());
+    if let Some((scheme, _)) = text.split_once("://") {
+        // As other programs write it: docker://debian:12.
+        let scheme = quoted(&format!("{scheme}://"));
+        return Err(format!("it is an address; leave out {scheme}"));
     }
     if is_id(text) {
         return Err("64 hexadecimal digits are an image's id and cannot be its name".to_owned());

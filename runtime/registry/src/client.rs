@@ -32,7 +32,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Layers that their registry does not give may be fetched from the addresses in their descriptors, without any login.
     pub foreign: bool,
-    /// A blob of more bytes is sent in pieces of so many: a push that is killed goes on behind the last of them.
+    /// A blob of more bytes is sent in pieces of so many: a push that is killed goes on behind the last of them. A reader may ask for
+    /// pieces of this size, too.
     pub chunk: u64,
     /// Who is told of pauses and warnings.
     pub notices: Notices,
@@ -127,9 +128,9 @@ impl Client {
         })))
     }
 
-    /// Returns what servers have warned of (`Warning: 299`) so far: a line each, with the host.
-    pub fn warnings(&self) -> Vec<String> {
-        self.0.wire.warnings()
+    /// Returns how large a piece of a large blob is.
+    pub fn chunk(&self) -> u64 {
+        self.settings().chunk
     }
 
     /// Asks a mirror for no blob any more, as what it gave was wrong. The host of a name itself is still asked.
@@ -140,21 +141,6 @@ impl Client {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         distrusted.insert(host.to_string());
-    }
-
-    /// Forgets logins and tokens: for a process that goes on after somebody has logged in or out.
-    pub fn forget(&self) {
-        self.0
-            .logins
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-        self.0
-            .ways
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-        self.0.tokens.clear();
     }
 
     pub(crate) fn settings(&self) -> &Settings {

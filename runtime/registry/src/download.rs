@@ -98,7 +98,10 @@ impl Download {
     }
 
     fn long(&self) -> Error {
-        let what = format!("has more than {} bytes", self.most);
-        Error::wrong(&self.host, &self.object, what)
+        let (host, object, most) = (&self.host, &self.object, self.most);
+        Error::new(
+            Kind::Wrong,
+            format!("{host}: {object}: has more than {most} bytes"),
+        )
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use reqwest::StatusCode;
-use rustls::AlertDescription;
+use rustls::{AlertDescription, CertificateError};
 use serde_json::Value;
 
 /// The result of everything here.
@@ -88,7 +88,7 @@ impl Error {
     }
 
     pub(crate) fn wrong(host: &str, object: &str, what: impl fmt::Display) -> Self {
-        Self::new(Kind::Wrong, format!("{host}: {object}: {what}"))
+        Self::new(Kind::Wrong, format!("{host}: {object}: {what}")).advise(WRONG)
     }
 
     pub(crate) fn advise(mut self, hint: impl Into<String>) -> Self {
@@ -125,6 +125,8 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
+const WRONG: &str = "the server, or what is before it, does not do as registries do: try again, see whether the name is right, or tell who runs it";
+
 /// Cuts a text of a stranger to a line of at most `most` bytes, with control characters out.
 pub(crate) fn clean(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len().min(most));
@@ -151,50 +153,61 @@ pub(crate) fn answered(host: &str, object: &str, status: StatusCode, body: &[u8]
     if let Some(said) = said(body) {
         message = format!("{message} ({said})");
     }
-    let (kind, hint) = match status.as_u16() {
-        401 => (
-            Kind::Unauthorized,
-            Some(format!(
-                "log in to {host}, or check the name: many registries answer so for what does not exist"
-            )),
-        ),
-        403 => (
-            Kind::Denied,
-            Some(format!(
-                "the login at {host} has no right to this: log in as somebody who has"
-            )),
-        ),
-        404 => (
-            Kind::NotFound,
-            Some("check the name and the tag".to_string()),
-        ),
-        405 | 501 => (Kind::Unsupported, None),
-        407 => (Kind::Denied, Some(PROXY_LOGIN.to_string())),
-        413 => (
-            Kind::Denied,
-            Some(
-                "the server, or a proxy before it, limits the size of requests: raise that limit"
-                    .to_string(),
-            ),
-        ),
-        429 => (
-            Kind::TooMany,
-            Some("wait, or log in: many registries allow more to those whom they know".to_string()),
-        ),
-        500..=599 => (
-            Kind::Server,
-            Some("it is a fault of the server: try again later".to_string()),
-        ),
-        _ => (Kind::Server, None),
-    };
-    let error = Error::new(kind, message);
-    let error = match hint {
-        Some(hint) => error.advise(hint),
-        None => error,
-    };
+    let (kind, hint) = meaning(host, object, status);
+    let error = Error::new(kind, message).advise(hint);
     match status.as_u16() {
         408 | 429 | 500 | 502 | 503 | 504 => error.passing(),
         _ => error,
+    }
+}
+
+/// Says what kind of refusal a status is, and what to try.
+fn meaning(host: &str, object: &str, status: StatusCode) -> (Kind, String) {
+    match status.as_u16() {
+        401 => (
+            Kind::Unauthorized,
+            format!(
+                "log in to {host}, or check the name: many registries answer so for what does not exist"
+            ),
+        ),
+        403 => (
+            Kind::Denied,
+            format!(
+                "the login at {host} has no right to this: log in as somebody who has"
+            ),
+        ),
+        404 if object.starts_with("blob ") => (
+            Kind::NotFound,
+            format!(
+                "{host} has lost a part of the image: push it there again, or take another tag"
+            ),
+        ),
+        404 => (
+            Kind::NotFound,
+            "check the name and the tag".to_string(),
+        ),
+        405 | 501 => (
+            Kind::Unsupported,
+            format!("see whether {host} is a registry, and allows this"),
+        ),
+        407 => (Kind::Denied, PROXY_LOGIN.to_string()),
+        413 => (
+            Kind::Denied,
+            "the server, or a proxy before it, limits the size of requests: raise that limit, or send smaller pieces (the setting `piece`)"
+                    .to_string(),
+        ),
+        429 => (
+            Kind::TooMany,
+            "wait, or log in: many registries allow more to those whom they know".to_string(),
+        ),
+        500..=599 => (
+            Kind::Server,
+            "it is a fault of the server: try again later".to_string(),
+        ),
+        _ => (
+            Kind::Server,
+            format!("see whether {host} is a registry, and what its log says of it"),
+        ),
     }
 }
 
@@ -298,12 +311,7 @@ fn tls_fault(host: &str, error: &rustls::Error) -> (String, String) {
         )
     };
     match error {
-        rustls::Error::InvalidCertificate(why) => (
-            format!("its certificate is not trusted: {why}"),
-            format!(
-                "name the certificate authority of {host} in registries.toml (ca), or declare the host insecure there"
-            ),
-        ),
+        rustls::Error::InvalidCertificate(why) => distrusted(host, why),
         // Its first bytes are no record of TLS.
         rustls::Error::InvalidMessage(_) => (
             NO_TLS.to_string(),
@@ -333,6 +341,71 @@ fn tls_fault(host: &str, error: &rustls::Error) -> (String, String) {
     }
 }
 
+/// Says why a certificate is not one to trust, and what makes it one.
+fn distrusted(host: &str, why: &CertificateError) -> (String, String) {
+    use CertificateError as Why;
+    let days = |from: u64, to: u64| to.saturating_sub(from) / 86_400 + 1;
+    let place =
+        format!("into /etc/lade/certs.d/{host}/ca.crt, or name its file in registries.toml (ca)");
+    let clock = format!(
+        "see whether this machine's clock is right; if it is, {host} needs another certificate"
+    );
+    let another = format!("{host} needs another certificate");
+    let (what, hint) = match why {
+        // The second: another authority of the same name.
+        Why::UnknownIssuer | Why::BadSignature => (
+            "nobody whom this machine trusts has signed it".to_string(),
+            format!("put the certificate of its authority {place}"),
+        ),
+        Why::Other(other) if other.to_string() == "CaUsedAsEndEntity" => (
+            "it has signed itself, and this machine does not know it".to_string(),
+            format!("if it is the right one, put it {place}"),
+        ),
+        Why::ExpiredContext { time, not_after } => {
+            let days = days(not_after.as_secs(), time.as_secs());
+            (format!("it ended {days} days ago"), clock)
+        }
+        Why::Expired => ("its time is over".to_string(), clock),
+        Why::NotValidYetContext { time, not_before } => {
+            let days = days(time.as_secs(), not_before.as_secs());
+            (format!("it begins in {days} days"), clock)
+        }
+        Why::NotValidYet => ("its time has not begun".to_string(), clock),
+        Why::NotValidForNameContext { presented, .. } if !presented.is_empty() => (
+            format!("it is for {}, and not for {host}", names(presented)),
+            format!("use such a name; else {another}"),
+        ),
+        Why::NotValidForName | Why::NotValidForNameContext { .. } => {
+            (format!("it is not for {host}"), another)
+        }
+        Why::Revoked => ("it was revoked".to_string(), another),
+        Why::InvalidPurpose | Why::InvalidPurposeContext { .. } => {
+            ("it is not one for servers".to_string(), another)
+        }
+        Why::Other(other) => (format!("it cannot be checked ({other})"), another),
+        other => (format!("it cannot be checked ({other:?})"), another),
+    };
+    (
+        format!("its certificate is not trusted: {what}"),
+        format!("{hint}; or declare {host} insecure in registries.toml"),
+    )
+}
+
+/// The names in a certificate, as many as fit a line: `DnsName("a")` becomes `a`.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').map_or(name.as_str(), |(_, rest)| rest);
+        clean(inner.trim_matches(['(', ')', '"']), 80)
+    };
+    let shown: Vec<String> = presented.iter().take(3).map(bare).collect();
+    let more = if presented.len() > 3 {
+        " and others"
+    } else {
+        ""
+    };
+    shown.join(", ") + more
+}
+
 fn lower(text: &str) -> String {
     // "No route to host (os error 113)": the number says nothing to a person.
     let text = text.split(" (os error").next().unwrap_or(text);
@@ -346,6 +419,79 @@ fn lower(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_told_in_words() {
+        use rustls::OtherError;
+        use rustls::pki_types::{ServerName, UnixTime};
+        use std::time::Duration;
+        let at = |days: u64| UnixTime::since_unix_epoch(Duration::from_secs(days * 86_400));
+        let presented = vec![
+            "DnsName(\"a.b\")".to_string(),
+            "IpAddress(127.0.0.1)".to_string(),
+        ];
+        let expected = ServerName::try_from("h").unwrap();
+        let own = OtherError(std::sync::Arc::new(io::Error::other("CaUsedAsEndEntity")));
+        let odd = OtherError(std::sync::Arc::new(io::Error::other(
+            "UnsupportedCertVersion",
+        )));
+        use CertificateError as Why;
+        for (why, want) in [
+            (
+                Why::UnknownIssuer,
+                "nobody whom this machine trusts has signed it; put the certificate of its authority into /etc/lade/certs.d/h/ca.crt",
+            ),
+            (
+                Why::Other(own),
+                "it has signed itself, and this machine does not know it; if it is the right one, put it into /etc/lade/certs.d/h/ca.crt",
+            ),
+            (Why::Other(odd), "it cannot be checked (UnsupportedCert"),
+            (
+                Why::ExpiredContext {
+                    time: at(100),
+                    not_after: at(98),
+                },
+                "it ended 3 days ago; see whether this machine's clock is right",
+            ),
+            (
+                Why::NotValidYetContext {
+                    time: at(98),
+                    not_before: at(100),
+                },
+                "it begins in 3 days; see whether this machine's clock is right",
+            ),
+            (
+                Why::NotValidForNameContext {
+                    expected,
+                    presented,
+                },
+                "it is for a.b, 127.0.0.1, and not for h; use such a name",
+            ),
+            (Why::NotValidForName, "it is not for h; h needs another"),
+        ] {
+            let (what, hint) = distrusted("h", &why);
+            let text = format!("{what}; {hint}");
+            assert!(
+                text.starts_with(&format!("its certificate is not trusted: {want}")),
+                "{text}"
+            );
+            assert!(
+                text.ends_with("; or declare h insecure in registries.toml"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_to_try_is_said_of_every_refusal() {
+        for status in 400..=599 {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = answered("h", "blob sha256:12", status, b"");
+            assert!(error.hint().is_some(), "{error}");
+        }
+        let lost = answered("h", "blob sha256:12", StatusCode::NOT_FOUND, b"");
+        assert!(lost.to_string().contains("h has lost a part"), "{lost}");
+    }
 
     #[test]
     fn what_a_server_says_becomes_one_line() {

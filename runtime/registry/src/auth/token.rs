@@ -85,13 +85,6 @@ type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
 pub(crate) struct Tokens(Mutex<HashMap<Key, Slot>>);
 
 impl Tokens {
-    pub(crate) fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
-
     /// Returns the `Authorization` that answers a challenge. `refused` is the one that the server did not take: no other is given out
     /// for it but a newer one.
     pub(crate) async fn answer(

@@ -432,11 +432,6 @@ impl Wire {
             self.notices.tell(notice);
         }
     }
-
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let known = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        known.clone()
-    }
 }
 
 pub(crate) fn same_origin(one: &Url, other: &Url) -> bool {

@@ -401,7 +401,7 @@ fn trust(authority: &str) {
     assert_eq!(error.kind(), Kind::Tls, "{error}");
     let text = error.to_string();
     assert!(text.contains("its certificate is not trusted: "), "{text}");
-    assert!(text.contains("name the certificate authority of"), "{text}");
+    assert!(text.contains("into /etc/lade/certs.d/"), "{text}");
     let missing = wait(with("none.pem").tags(&to)).unwrap_err();
     assert!(
         missing.to_string().ends_with("none.pem: no such file"),

@@ -5,6 +5,7 @@ mod auth;
 mod debian;
 mod faults;
 mod mirrors;
+mod referrers;
 mod server;
 mod uploads;
 
