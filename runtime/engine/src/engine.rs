@@ -22,6 +22,8 @@ pub struct Settings {
     pub network: Network,
     /// Layers that are fetched or sent at a time; 0 for as many as are good.
     pub connections: usize,
+    /// Bytes of one piece of a large blob, which is fetched by several connections and sent piece by piece; 0 for as many as are good.
+    pub piece: u64,
     /// The version of the program, for `version`, `info` and registries.
     pub version: String,
 }
@@ -34,6 +36,7 @@ impl Default for Settings {
             runtime: PathBuf::from("orlop"),
             network: Network::default(),
             connections: 0,
+            piece: 0,
             version: env!("CARGO_PKG_VERSION").to_string(),
         }
     }

@@ -77,6 +77,13 @@ impl Remote {
 #[derive(Debug)]
 pub(crate) struct Events(UnboundedSender<Event>);
 
+#[cfg(test)]
+impl Events {
+    pub(crate) fn to(tell: UnboundedSender<Event>) -> Self {
+        Self(tell)
+    }
+}
+
 impl Progress for Events {
     fn event(&self, event: Event) {
         // Nobody listens any more: the verb is over.
@@ -93,6 +100,12 @@ fn client_settings(
         // Nobody listens: no verb is at work.
         drop(tell.send(event(notice)));
     });
+    let usual = registry::Settings::default();
+    let chunk = match settings.piece {
+        0 => usual.chunk,
+        // Of less, a request is most of the work.
+        piece => piece.max(64 << 10),
+    };
     Ok(registry::Settings {
         hosts: hosts(network)?,
         credentials: credentials(network),
@@ -100,8 +113,8 @@ fn client_settings(
         proxies: network.proxies.clone(),
         patience: network.patience.clone().unwrap_or_default(),
         foreign: network.foreign,
+        chunk,
         notices,
-        ..registry::Settings::default()
     })
 }
 

@@ -36,6 +36,7 @@ impl Session {
             runtime: settings.runtime.clone(),
             network: settings.network.clone(),
             connections: settings.connections,
+            piece: settings.piece,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })?;
         Ok(self.engine.get_or_init(|| engine))

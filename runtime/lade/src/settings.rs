@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// Directory for what does not outlive a boot [default: /run/lade]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_root: Option<PathBuf>,
-    /// OCI runtime that runs containers [default: orlop]
+    /// OCI runtime that runs containers [default: orlop, beside this program or by PATH]
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) runtime: Option<PathBuf>,
     /// Form of messages: text or json
@@ -61,6 +61,7 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     pub(crate) network: engine::Network,
     pub(crate) connections: usize,
+    pub(crate) piece: u64,
 }
 
 /// The names that are settings, and nothing else is.
@@ -76,6 +77,7 @@ pub(crate) const KEYS: &[&str] = &[
     "https-proxy",
     "no-proxy",
     "connections",
+    "piece",
     "retries",
 ];
 
@@ -215,17 +217,18 @@ impl Settings {
         };
         let format = sources.value("log-format");
         let debug = sources.value("debug");
-        let connections = sources.value("connections");
-        let connections = connections.map_or(Ok(0), |value| value.number())?;
+        let number = |key| sources.value(key).map_or(Ok(0), |value| value.number());
+        let (connections, piece) = (number("connections")?, number("piece")?);
         let root = |key| sources.path(key).map(absolute).transpose();
         Ok(Self {
             data_root: root("data-root")?.map_or_else(|| default_data_root(around), Ok)?,
             run_root: root("run-root")?.unwrap_or_else(|| default_run_root(around)),
-            runtime: sources.path("runtime").unwrap_or_else(|| "orlop".into()),
+            runtime: sources.path("runtime").unwrap_or_else(beside),
             debug: debug.map_or(Ok(false), |value| value.truth())?,
             log_format: format.map_or(Ok(LogFormat::Text), |value| value.log_format())?,
             network: network::resolve(&sources)?,
             connections: usize::try_from(connections).unwrap_or(usize::MAX),
+            piece: piece.into(),
         })
     }
 
@@ -253,6 +256,14 @@ fn default_data_root(around: &Surroundings<'_>) -> Result<PathBuf, Failure> {
         Failure::new("neither XDG_DATA_HOME nor HOME says where an ordinary user's images are kept")
             .hint("name a directory with --data-root or LADE_DATA_ROOT")
     })
+}
+
+/// Returns the runtime that was installed together with this program, or else the name by which `PATH` has one.
+fn beside() -> PathBuf {
+    let own = std::env::current_exe().ok();
+    let beside = own.map(|own| own.with_file_name("orlop"));
+    let beside = beside.filter(|path| path.is_file());
+    beside.unwrap_or_else(|| "orlop".into())
 }
 
 fn default_run_root(around: &Surroundings<'_>) -> PathBuf {

@@ -83,18 +83,27 @@ impl Work {
             unsent: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
-        for blob in &parcel.blobs {
+        let blobs = parcel.blobs.clone();
+        let shown = self.blocking(move |store| {
+            let shown = |blob: Blob| (blob.shown(store), blob);
+            Ok(blobs.into_iter().map(shown).collect::<Vec<_>>())
+        });
+        let shown = match shown.await {
+            Ok(shown) => shown,
+            Err(error) => return (Sent::default(), Some(error)),
+        };
+        for (id, blob) in shown {
             let job = Job {
                 work: self.clone(),
                 to: to.clone(),
                 lease: Arc::clone(lease),
                 layer: Layer {
                     events: Arc::clone(events),
-                    id: blob.shown(&self.store),
+                    id,
                 },
                 shown: blob.is_layer(),
                 lanes: Arc::clone(&lanes),
-                blob: blob.clone(),
+                blob,
             };
             job.is(Step::Preparing);
             tasks.spawn(async move { Arc::new(job).run().await });
@@ -167,9 +176,14 @@ impl Job {
     /// Sends a blob, if it is not there and cannot be had from a neighbour.
     async fn send(&self, blob: &Descriptor, here: bool) -> Result<Done> {
         let client = &self.work.client;
+        let digest = blob.digest;
+        let diff_id = self
+            .work
+            .blocking(move |store| Ok(store.unpacked_form(&digest)?));
+        let diff_id = diff_id.await?;
         let done = |new| Done {
             there: Some(blob.clone()),
-            diff_id: self.work.store.unpacked_form(&blob.digest).ok().flatten(),
+            diff_id,
             staged: None,
             new,
         };
@@ -178,7 +192,7 @@ impl Job {
             self.is(Step::PushExists);
             return Ok(done(false));
         }
-        let session = match self.neighbour(&blob.digest)? {
+        let session = match self.neighbour(digest).await? {
             None => None,
             Some(from) => match client.mount(&self.to, &blob.digest, &from).await? {
                 Upload::Session(begun) => Some(begun),
@@ -199,8 +213,9 @@ impl Job {
     }
 
     /// Another repository on the same host that has the blob, as far as is known here.
-    fn neighbour(&self, blob: &Digest) -> Result<Option<Repository>> {
-        let seen = self.work.store.seen(blob)?;
+    async fn neighbour(&self, blob: Digest) -> Result<Option<Repository>> {
+        let seen = self.work.blocking(move |store| Ok(store.seen(&blob)?));
+        let seen = seen.await?;
         let mut seen = seen.iter().filter_map(|name| name.parse().ok());
         Ok(seen.find(|other| is_same_host(other, &self.to) && *other != self.to))
     }
@@ -212,14 +227,16 @@ impl Job {
 
     async fn upload(&self, blob: &Descriptor, session: Option<Session>) -> Result<()> {
         let _lane = self.lanes.uploads.acquire().await?;
-        let store = &self.work.store;
-        let name = self.to.canonical();
-        let file = store.open_blob(&blob.digest)?;
-        let before = store.upload(&name, &blob.digest)?;
+        let (name, digest) = (self.to.canonical(), blob.digest);
+        let kept = self.work.blocking({
+            let name = name.clone();
+            move |store| Ok((store.open_blob(&digest)?, store.upload(&name, &digest)?))
+        });
+        let (file, before) = kept.await?;
         let before = before.and_then(|text| serde_json::from_str(&text).ok());
         let source = Arc::new(Kept {
             inner: Stored::new(file, blob.digest, blob.size),
-            store: store.clone(),
+            store: self.work.store.clone(),
             repository: self.to.clone(),
             digest: blob.digest,
             size: blob.size,
@@ -227,8 +244,10 @@ impl Job {
         });
         let client = &self.work.client;
         client.upload(&self.to, source, before.or(session)).await?;
-        store.set_upload(&name, &blob.digest, None)?;
-        Ok(())
+        let forgotten = self
+            .work
+            .blocking(move |store| Ok(store.set_upload(&name, &digest, None)?));
+        forgotten.await
     }
 
     /// Packs a layer and sends it meanwhile.
@@ -244,7 +263,7 @@ impl Job {
         let (tell, growth) = watch::channel(Growth::default());
         let layer = self.layer.clone();
         let source = Arc::new(Growing {
-            file,
+            file: Arc::new(file),
             growth,
             layer,
         });

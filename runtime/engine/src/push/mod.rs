@@ -12,9 +12,11 @@ mod source;
 
 use std::sync::Arc;
 
+use anyhow::bail;
 use image::{Descriptor, Digest, Manifest, Platform, Reference, Repository};
 use registry::{Body, Client};
 use store::{Lease, Pin, Records, Staged, Store};
+use tokio::task::spawn_blocking;
 
 use crate::find::{Found, by_name};
 use crate::progress::Event;
@@ -93,15 +95,7 @@ fn wanted(store: &Store, name: &str, options: &Push) -> Result<Vec<(Reference, F
     } else {
         names.push(reference.clone().or_latest());
     }
-    let missing = || {
-        Error::not_found(format!(
-            "An image does not exist locally with the tag: {}",
-            reference.repository
-        ))
-        .with_hint(
-            "see which names there are with `lade images`, and give it this one with `lade tag`",
-        )
-    };
+    let missing = || missing(&reference.repository);
     let mut wanted = Vec::new();
     for name in names {
         let found = by_name(store, &name)?.ok_or_else(missing)?;
@@ -112,6 +106,13 @@ fn wanted(store: &Store, name: &str, options: &Push) -> Result<Vec<(Reference, F
         return Err(missing());
     }
     Ok(wanted)
+}
+
+fn missing(repository: &Repository) -> Error {
+    let text = format!("An image does not exist locally with the tag: {repository}");
+    Error::not_found(text).with_hint(
+        "see which names there are with `lade images`, and give it this one with `lade tag`",
+    )
 }
 
 fn check_platform(name: &Reference, found: &Found, options: &Push) -> Result<()> {
@@ -146,7 +147,7 @@ impl Work {
         events.event(Event::Start {
             line: format!("The push refers to repository [{}]", repository.canonical()),
         });
-        let lease = Arc::new(self.store.lease()?);
+        let lease = Arc::new(self.blocking(|store| Ok(store.lease()?)).await?);
         let mut pushed = Pushed::default();
         for (name, found) in wanted {
             let tag = self.push_one(&name, found, &lease, &events).await?;
@@ -164,14 +165,17 @@ impl Work {
         lease: &Arc<Lease>,
         events: &Arc<Events>,
     ) -> anyhow::Result<PushedTag> {
-        self.store.hold_image(lease, &found.id)?;
-        let parcel = parcel::parcel(&self.store, &name.repository, &found, self.foreign)?;
+        let parcel = self.parcel(name, &found, lease).await?;
         let sent = self.blobs(&parcel, &name.repository, lease, events).await;
         let (sent, failed) = sent;
         let made = sent.packed.clone();
         if let Some(error) = failed {
-            // What was packed for nothing today is there for the next attempt.
-            keep_packed(&self.store, &found, sent)?;
+            // What was packed for nothing today is there for the next attempt. That it is not does not tell why the push failed.
+            let kept = self.blocking(move |store| keep_packed(store, &found, sent));
+            if let Err(why) = kept.await {
+                let text = format!("what was packed has to be packed again: {why:#}");
+                events.event(Event::Warning(text));
+            }
             return Err(error);
         }
         let documents = parcel.documents(&made)?;
@@ -192,14 +196,47 @@ impl Work {
                 .put_manifest(&name.repository, &tags, &body)
                 .await?;
         }
-        record(&self.store, lease, name, &found, &parcel, &documents, sent)?;
         let named = &documents[last];
-        Ok(PushedTag {
+        let pushed = PushedTag {
             name: name.to_string(),
             tag,
             digest: named.digest,
             size: named.bytes.len() as u64,
-        })
+        };
+        let (name, lease) = (name.clone(), Arc::clone(lease));
+        let recorded = self
+            .blocking(move |store| record(store, &lease, &name, &found, &parcel, &documents, sent));
+        recorded.await?;
+        Ok(pushed)
+    }
+
+    /// Holds an image, and lists what it consists of.
+    async fn parcel(
+        &self,
+        name: &Reference,
+        found: &Found,
+        lease: &Arc<Lease>,
+    ) -> anyhow::Result<Parcel> {
+        let (name, found, lease) = (name.clone(), found.clone(), Arc::clone(lease));
+        let foreign = self.foreign;
+        let listed = self.blocking(move |store| {
+            // It may have been removed since its name was looked up.
+            if store.hold_image(&lease, &found.id)?.is_none() {
+                bail!(missing(&name.repository));
+            }
+            parcel::parcel(store, &name.repository, &found, foreign)
+        });
+        listed.await
+    }
+
+    /// Does something that waits for disks or locks, in a thread for that.
+    async fn blocking<T, F>(&self, work: F) -> anyhow::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Store) -> anyhow::Result<T> + Send + 'static,
+    {
+        let store = self.store.clone();
+        spawn_blocking(move || work(&store)).await?
     }
 }
 
@@ -223,8 +260,19 @@ fn keep_packed(store: &Store, found: &Found, sent: Sent) -> anyhow::Result<()> {
         blobs: sent.staged,
         layers: Vec::new(),
     };
-    store.commit(staged, records)?;
-    Ok(())
+    commit(store, found, staged, records)
+}
+
+/// Commits what is known of an image; nothing of one that was removed meanwhile, which is no news of the push.
+fn commit(store: &Store, found: &Found, staged: Staged, records: Records) -> anyhow::Result<()> {
+    let gone = || anyhow::Ok(store.image(&found.id)?.is_none());
+    if gone()? {
+        return Ok(());
+    }
+    match store.commit(staged, records) {
+        Err(_) if gone()? => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// Writes down what the registry has now, and, of an image that had no manifest, the one it has got.
@@ -276,8 +324,7 @@ fn record(
         image.manifest = Some(manifest);
         records.images = vec![image];
     }
-    store.commit(staged, records)?;
-    Ok(())
+    commit(store, found, staged, records)
 }
 
 /// The same host, whatever the path: only there a blob can be mounted from.
@@ -288,4 +335,37 @@ pub(crate) fn is_same_host(a: &Repository, b: &Repository) -> bool {
 /// The manifest of an image that was made here: the same for the same layers, always.
 pub(crate) fn make_manifest(config: Descriptor, layers: Vec<Descriptor>) -> Manifest {
     Manifest::new(config, layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Quiet;
+    use crate::tests::{Scratch, engine, import, tar};
+    use crate::{Kind, Remove};
+
+    #[test]
+    fn an_image_that_goes_away_just_now_is_said_to_be_missing() {
+        let scratch = Scratch::new();
+        let engine = engine(&scratch.0);
+        let name = "127.0.0.1:1/gone:1";
+        import(&engine, &tar(&scratch.0, "gone", &[10]), name);
+        let wanted = wanted(&engine.store, name, &Push::default()).unwrap();
+        let removed = engine.remove(&[name.to_string()], &Remove::default());
+        assert!(removed.errors.is_empty(), "{removed:?}");
+        let remote = engine.remote().unwrap();
+        let work = Work {
+            store: engine.store.clone(),
+            client: remote.client.clone(),
+            connections: 1,
+            foreign: false,
+        };
+        let pushed = remote.run(&Quiet, |events| work.push(wanted, events));
+        let error = Error::from(pushed.unwrap_err());
+        assert_eq!(error.kind(), Kind::NotFound, "{error}");
+        assert!(
+            error.to_string().starts_with("An image does not exist"),
+            "{error}"
+        );
+    }
 }

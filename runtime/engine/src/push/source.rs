@@ -4,12 +4,14 @@ use std::fs::File;
 use std::future::Future;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use image::{Digest, Repository};
 use registry::{Session, Source, Stored};
 use store::Store;
 use tokio::sync::watch;
+use tokio::task::{block_in_place, spawn_blocking};
 
 use crate::progress::{Layer, Step};
 
@@ -46,10 +48,11 @@ impl Source for Kept {
         };
         let repository = self.repository.canonical();
         // A session that could not be written down costs bytes after a kill, and nothing else.
-        drop(
+        // In order, and by a thread that may wait for the database.
+        drop(block_in_place(|| {
             self.store
-                .set_upload(&repository, &self.digest, Some(&text)),
-        );
+                .set_upload(&repository, &self.digest, Some(&text))
+        }));
     }
 }
 
@@ -65,7 +68,7 @@ pub(crate) struct Growth {
 /// A blob that is being packed.
 #[derive(Debug)]
 pub(crate) struct Growing {
-    pub file: File,
+    pub file: Arc<File>,
     pub growth: watch::Receiver<Growth>,
     pub layer: Layer,
 }
@@ -85,11 +88,19 @@ impl Growing {
             return Err(registry::Error::local(text));
         }
         let left = there.size.saturating_sub(offset);
-        let mut bytes = vec![0; usize::try_from(left).unwrap_or(most).min(most)];
-        self.file
-            .read_exact_at(&mut bytes, offset)
-            .map_err(|error| registry::Error::local(format!("read the packed layer: {error}")))?;
-        Ok(bytes.into())
+        let file = Arc::clone(&self.file);
+        let read = spawn_blocking(move || {
+            let mut bytes = vec![0; usize::try_from(left).unwrap_or(most).min(most)];
+            file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+        });
+        let failed = |why: &dyn std::fmt::Display| {
+            registry::Error::local(format!("read the packed layer: {why}"))
+        };
+        match read.await {
+            Ok(Ok(bytes)) => Ok(bytes.into()),
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(error) => Err(failed(&error)),
+        }
     }
 }
 

@@ -9,3 +9,5 @@ mod archives;
 mod names;
 mod registry;
 mod support;
+
+pub(crate) use support::{Scratch, engine, import, tar};

@@ -16,10 +16,10 @@ use crate::{Engine, Event, Import, Network, Patience, Progress, Settings};
 
 /// A directory that goes away with its owner.
 #[derive(Debug)]
-pub(super) struct Scratch(pub PathBuf);
+pub(crate) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("engine-test-{}-{number}", std::process::id());
@@ -28,7 +28,7 @@ impl Scratch {
         Self(path)
     }
 
-    pub(super) fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -40,7 +40,7 @@ impl Drop for Scratch {
 }
 
 /// An engine without patience in a directory of its own.
-pub(super) fn engine(root: &Path) -> Engine {
+pub(crate) fn engine(root: &Path) -> Engine {
     let patience = Patience {
         retries: 0,
         ..Patience::default()
@@ -107,7 +107,7 @@ pub(super) fn has(program: &str) -> bool {
 }
 
 /// A tar of some files: `noise` of them are bytes that do not compress, so many each.
-pub(super) fn tar(dir: &Path, name: &str, noise: &[usize]) -> PathBuf {
+pub(crate) fn tar(dir: &Path, name: &str, noise: &[usize]) -> PathBuf {
     let tree = dir.join(format!("{name}-tree"));
     fs::create_dir_all(tree.join("etc")).unwrap();
     fs::write(tree.join("etc/name"), name).unwrap();
@@ -130,7 +130,7 @@ pub(super) fn tar(dir: &Path, name: &str, noise: &[usize]) -> PathBuf {
 }
 
 /// An image of such a tar.
-pub(super) fn import(engine: &Engine, tar: &Path, name: &str) -> Digest {
+pub(crate) fn import(engine: &Engine, tar: &Path, name: &str) -> Digest {
     let options = Import {
         name: Some(name.to_string()),
         changes: vec![

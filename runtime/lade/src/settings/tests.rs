@@ -50,7 +50,7 @@ fn an_option_counts_more_than_the_environment_and_that_more_than_the_file() {
     let file = scratch.write(
         "config.json",
         r#"{"data-root": "/file", "run-root": "/file/run", "runtime": "runc", "debug": true, "log-format": "json",
-            "insecure-registries": ["a:1", "b"], "connections": 3, "retries": 1, "https-proxy": "http://file"}"#,
+            "insecure-registries": ["a:1", "b"], "connections": 3, "piece": 1000000, "retries": 1, "https-proxy": "http://file"}"#,
     );
     let variables = [
         ("LADE_DATA_ROOT", "/variable"),
@@ -68,7 +68,7 @@ fn an_option_counts_more_than_the_environment_and_that_more_than_the_file() {
     assert!(settings.debug);
     assert_eq!(settings.log_format, LogFormat::Json);
     assert_eq!(settings.network.insecure, ["a:1", "b"]);
-    assert_eq!(settings.connections, 3);
+    assert_eq!((settings.connections, settings.piece), (3, 1_000_000));
     assert_eq!(settings.network.patience.unwrap().retries, 1);
 
     let settings = resolve(&options, &variables, true).unwrap();
