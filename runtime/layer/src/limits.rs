@@ -5,6 +5,9 @@ use crate::Error;
 /// Up to here any ratio will do.
 pub(crate) const FREE: u64 = 64 << 20;
 
+/// Bytes of names that are kept in memory while a tree is packed, or walked through: of four million files in one directory, and more.
+pub(crate) const HELD: u64 = if cfg!(test) { 4 << 20 } else { 256 << 20 };
+
 /// Limits against archives that are made to fill a disk or a memory. Each refusal names its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -10,16 +10,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use sha2::{Digest as _, Sha256};
 use sys::Errno;
-use sys::fs::{self, AtFlags, FileStat, Mode, OFlag, SFlag};
+use sys::fs::{self, AtFlags, FileStat, FileType, Mode, OFlag, SFlag};
 
 use crate::Error;
-use crate::limits::{Limits, within};
+use crate::limits::{HELD, Limits, within};
 use crate::name::{OPAQUE, WHITEOUT};
 use crate::tar::{self, Entry, Kind, Time};
-use crate::tree::{self, Attributes};
+use crate::tree::{self, Attributes, Names};
 
 /// As the reader's.
 const BUFFER: usize = 256 * 1024;
+
+/// What a file with several names takes in memory besides its path.
+const LINKED: u64 = 64;
 
 /// What an archive came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,7 @@ pub fn pack(from: BorrowedFd<'_>, out: impl Write) -> Result<Packed, Error> {
         },
         first: HashMap::new(),
         path: Vec::new(),
+        held: 0,
     };
     let stat = fs::fstat(from).map_err(|errno| Error::kernel(b"./", "look at it", errno))?;
     let root = tree::open(from, b".").map_err(|errno| Error::kernel(b"./", "open it", errno))?;
@@ -62,6 +66,8 @@ struct Pack<W> {
     /// Of files with several names, the first one.
     first: HashMap<(u64, u64), Vec<u8>>,
     path: Vec<u8>,
+    /// Bytes of names in memory.
+    held: u64,
 }
 
 impl<W: Write> Pack<W> {
@@ -87,27 +93,52 @@ impl<W: Write> Pack<W> {
             self.mark(OPAQUE)?;
         }
         let mut names = tree::names(fd.as_fd()).map_err(wrong("read it"))?;
-        names.sort_unstable();
-        let mut rest = Vec::with_capacity(names.len());
-        for name in names {
-            let stat = fs::fstatat(fd, name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW)
-                .map_err(|errno| Error::kernel(&name, "look at it", errno))?;
-            // Where a directory says "x", whiteouts are files with an attribute (Linux 6.7).
-            let by_xattr =
-                opaque.as_deref() == Some(b"x") && tree::is_marked(fd.as_fd(), &name, &stat);
-            if tree::is_whiteout(&stat) || by_xattr {
-                self.mark(&[WHITEOUT, &name].concat())?;
-            } else {
-                rest.push((name, stat));
-            }
-        }
+        self.hold(names.held())?;
+        names.sort();
+        // Where a directory says "x", whiteouts are files with an attribute (Linux 6.7).
+        let marks = self.marks(fd, &names, opaque.as_deref() == Some(b"x"))?;
         let len = self.path.len();
-        for (name, stat) in rest {
-            tree::join(&mut self.path, &name);
-            self.child(fd, &name, &stat, depth)?;
+        for (at, name) in names.iter().enumerate() {
+            if marks.binary_search(&at).is_ok() {
+                continue;
+            }
+            let stat = look(fd, name)?;
+            tree::join(&mut self.path, name);
+            self.child(fd, name, &stat, depth)?;
             self.path.truncate(len);
         }
+        self.held -= names.held();
         Ok(())
+    }
+
+    /// Writes those of the names that hide one of a layer below, and returns which they are.
+    fn marks(&mut self, fd: &OwnedFd, names: &Names, by_xattr: bool) -> Result<Vec<usize>, Error> {
+        let mut marks = Vec::new();
+        for (at, (name, kind)) in names.kinds().enumerate() {
+            let possible = match kind {
+                Some(FileType::CharacterDevice) | None => true,
+                Some(FileType::File) => by_xattr,
+                Some(_) => false,
+            };
+            if !possible {
+                continue;
+            }
+            let stat = look(fd, name)?;
+            if tree::is_whiteout(&stat) || (by_xattr && tree::is_marked(fd.as_fd(), name, &stat)) {
+                self.mark(&[WHITEOUT, name].concat())?;
+                marks.push(at);
+            }
+        }
+        Ok(marks)
+    }
+
+    /// Counts what is kept in memory.
+    fn hold(&mut self, bytes: u64) -> Result<(), Error> {
+        self.held += bytes;
+        within(self.held, HELD, || {
+            let path = crate::error::quote(&self.path);
+            format!("entry {path}: bytes of names in memory")
+        })
     }
 
     /// Writes what is at the path.
@@ -146,6 +177,7 @@ impl<W: Write> Pack<W> {
                 let first = first.clone();
                 return self.entry(Kind::Link, stat, Attributes::default(), first);
             }
+            self.hold(self.path.len() as u64 + LINKED)?;
             self.first
                 .insert((stat.st_dev, stat.st_ino), self.path.clone());
         }
@@ -266,6 +298,11 @@ impl<W: Write> Pack<W> {
         self.out.buffer.extend_from_slice(tar::write::padding(size));
         Ok(())
     }
+}
+
+fn look(dir: &OwnedFd, name: &[u8]) -> Result<FileStat, Error> {
+    fs::fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .map_err(|errno| Error::kernel(name, "look at it", errno))
 }
 
 /// The receiver, with what it has not been given yet.

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use sys::Errno;
 use sys::file;
-use sys::fs::{self, Dir, FileStat, Mode, OFlag, SFlag};
+use sys::fs::{self, Dir, FileStat, FileType, Mode, OFlag, SFlag};
 
 /// What the overlay file system calls its attributes, for root and with `userxattr`.
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
@@ -14,15 +15,71 @@ pub(crate) fn open(dir: BorrowedFd<'_>, name: &[u8]) -> sys::Result<OwnedFd> {
     fs::openat(dir, name, flags, Mode::empty())
 }
 
+/// The names in a directory, close together: there may be millions.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// One name, and of which kind the file is where the file system says so.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: u32,
+    len: u16,
+    kind: Option<FileType>,
+}
+
+impl Place {
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..][..self.len.into()]
+    }
+}
+
+impl Names {
+    fn add(&mut self, name: &[u8], kind: Option<FileType>) -> sys::Result<()> {
+        let start = u32::try_from(self.bytes.len()).map_err(|_| Errno::EOVERFLOW)?;
+        let len = u16::try_from(name.len()).map_err(|_| Errno::EOVERFLOW)?;
+        self.bytes.extend_from_slice(name);
+        self.places.push(Place { start, len, kind });
+        Ok(())
+    }
+
+    /// Puts them in the order of their bytes.
+    pub(crate) fn sort(&mut self) {
+        let bytes = &self.bytes;
+        self.places.sort_unstable_by_key(|place| place.of(bytes));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| place.of(&self.bytes))
+    }
+
+    /// Returns the names with their kinds.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&[u8], Option<FileType>)> {
+        let places = self.places.iter();
+        places.map(|place| (place.of(&self.bytes), place.kind))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Returns how many bytes of memory they take.
+    pub(crate) fn held(&self) -> u64 {
+        (self.bytes.len() + size_of_val(self.places.as_slice())) as u64
+    }
+}
+
 /// Returns the names in a directory, in no order.
-pub(crate) fn names(dir: BorrowedFd<'_>) -> sys::Result<Vec<Vec<u8>>> {
+pub(crate) fn names(dir: BorrowedFd<'_>) -> sys::Result<Names> {
     let mut dir = Dir::from_fd(open(dir, b".")?)?;
-    let mut names = Vec::new();
+    let mut names = Names::default();
     for entry in dir.iter() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(name.to_vec());
+            names.add(name, entry.file_type())?;
         }
     }
     Ok(names)

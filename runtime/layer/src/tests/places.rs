@@ -259,3 +259,51 @@ fn holes_of_a_terabyte_cost_nothing() {
     change(b"!", 1 << 33);
     assert_eq!(differs(), ["\"s\": its contents are others"]);
 }
+
+#[test]
+fn names_in_memory_have_a_limit() {
+    let scratch = Scratch::new();
+    let long = |at: usize| format!("{at:04}{}", "n".repeat(200));
+    let dirs = [long(0), long(1), long(2), long(3)].join("/");
+    // Tests have a limit of 4 MiB.
+    let many: Vec<Vec<u8>> = (0..6_000)
+        .map(|at| {
+            let name = format!("{dirs}/{at}");
+            [special(b'L', name.as_bytes()), link("x", b'2', "y")].concat()
+        })
+        .collect();
+    let bytes = archive(&many);
+    let into = scratch.dir("into");
+    let dir = File::open(&into).unwrap();
+    let refused = |error: crate::Error, what: &str| {
+        let error = error.to_string();
+        assert!(
+            error.contains(what) && error.contains("over the limit"),
+            "{error}"
+        );
+    };
+    let error = verify(&bytes[..], dir.as_fd(), &Options::default()).unwrap_err();
+    refused(error, "bytes of all names in memory");
+    // Their names in one directory are short; as files with several names they are kept with the way to them.
+    unpack(&bytes[..], dir.as_fd(), &Options::default()).unwrap();
+    pack(dir.as_fd(), std::io::sink()).unwrap();
+    for at in 0..6_000 {
+        let name = into.join(&dirs).join(at.to_string());
+        fs::hard_link(&name, name.with_extension("other")).unwrap();
+    }
+    let error = pack(dir.as_fd(), std::io::sink()).unwrap_err();
+    refused(error, "bytes of names in memory");
+}
+
+#[test]
+fn differences_that_are_told_have_an_end() {
+    let scratch = Scratch::new();
+    let many: Vec<Vec<u8>> = (0..1_500).map(|at| file(&format!("f{at}"), "")).collect();
+    let bytes = archive(&many);
+    let dir = File::open(scratch.dir("empty")).unwrap();
+    let (lines, _) = verify(&bytes[..], dir.as_fd(), &Options::default()).unwrap();
+    assert_eq!(lines.len(), 1_001);
+    // The directory's own time and owner may be others, too.
+    let more = lines[1_000].strip_prefix("and ").unwrap();
+    assert!(more.ends_with(" more"), "{more}");
+}

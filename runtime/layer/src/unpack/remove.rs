@@ -15,8 +15,8 @@ pub(super) fn remove(dir: BorrowedFd<'_>, base: &[u8]) -> sys::Result<()> {
         other => return other,
     }
     let inner = tree::open(dir, base)?;
-    for name in tree::names(inner.as_fd())? {
-        remove(inner.as_fd(), &name)?;
+    for name in tree::names(inner.as_fd())?.iter() {
+        remove(inner.as_fd(), name)?;
     }
     unlinkat(dir, base, UnlinkatFlags::RemoveDir)
 }

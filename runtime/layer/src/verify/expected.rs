@@ -1,13 +1,21 @@
 //! What an archive makes, as values.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::contents::Contents;
+use crate::error::quote;
+use crate::limits::within;
 use crate::name::{self, Place};
 use crate::tar::{self, Archive, Entry, Time};
 use crate::tree::{belongs, is_void};
 use crate::{Error, Options};
+
+/// Bytes of all that is expected: four million files with usual names. An archive of some megabytes can say names that take twenty times more.
+const HELD: u64 = if cfg!(test) { 4 << 20 } else { 1 << 30 };
+/// What a name takes in memory besides its bytes.
+const NAME: u64 = 64;
 
 /// What there can be in an unpacked layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,19 +40,31 @@ pub(super) struct File {
     pub(super) size: u64,
     /// Of the contents, as [`Contents`] has it.
     pub(super) hash: [u8; 32],
-    pub(super) target: Vec<u8>,
+    pub(super) target: Box<[u8]>,
     pub(super) device: (u32, u32),
     /// By name.
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) opaque: bool,
+    /// How many names lead to it.
+    pub(super) names: u32,
+}
+
+/// A name of a file.
+#[derive(Debug)]
+pub(super) struct Name {
+    /// Which file of all.
+    pub(super) file: usize,
+    /// It is there.
+    pub(super) seen: Cell<bool>,
 }
 
 /// A whole tree: each path, the root's empty one among them, and the file it leads to.
 #[derive(Debug)]
 pub(super) struct Expected {
-    pub(super) names: BTreeMap<Vec<u8>, usize>,
+    pub(super) names: BTreeMap<Box<[u8]>, Name>,
     pub(super) files: Vec<File>,
     devices: bool,
+    held: u64,
 }
 
 impl Expected {
@@ -55,13 +75,22 @@ impl Expected {
             names: BTreeMap::new(),
             files: Vec::new(),
             devices: options.devices,
+            held: 0,
         };
-        expected.put(Vec::new(), File::implied());
+        expected.put(Vec::new(), File::implied())?;
         let mut entry = Entry::default();
         while archive.next(&mut entry)? {
             expected.add(&mut archive, &entry)?;
         }
+        for name in expected.names.values() {
+            expected.files[name.file].names += 1;
+        }
         Ok((expected, archive.finish()?.1))
+    }
+
+    /// Returns which file a path leads to.
+    fn index(&self, path: &[u8]) -> Option<usize> {
+        self.names.get(path).map(|name| name.file)
     }
 
     fn add<R: Read>(&mut self, archive: &mut Archive<R>, entry: &Entry) -> Result<(), Error> {
@@ -81,10 +110,11 @@ impl Expected {
         };
         match place {
             Place::Opaque => {
-                let index = self.names[&dir];
-                self.files[index].opaque = true;
+                if let Some(index) = self.index(&dir) {
+                    self.files[index].opaque = true;
+                }
             }
-            Place::Whiteout => self.whiteout(at(&base[name::WHITEOUT.len()..])),
+            Place::Whiteout => self.whiteout(at(&base[name::WHITEOUT.len()..]))?,
             _ => self.plain(archive, at(base), entry)?,
         }
         Ok(())
@@ -113,13 +143,12 @@ impl Expected {
             file.hash = contents(archive, entry)?;
         }
         self.remove(&path);
-        self.put(path, file);
-        Ok(())
+        self.put(path, file)
     }
 
     fn directory(&mut self, path: Vec<u8>, entry: &Entry) -> Result<(), Error> {
         let mut new = File::of(Kind::Directory, entry);
-        if let Some(index) = self.names.get(&path).copied() {
+        if let Some(index) = self.index(&path) {
             let old = &mut self.files[index];
             new.opaque = old.opaque || old.kind == Kind::Whiteout;
             if old.kind == Kind::Directory {
@@ -134,8 +163,7 @@ impl Expected {
             }
             self.remove(&path);
         }
-        self.put(path, new);
-        Ok(())
+        self.put(path, new)
     }
 
     fn link(&mut self, path: Vec<u8>, entry: &Entry) -> Result<(), Error> {
@@ -145,18 +173,18 @@ impl Expected {
         let (dir, base) = name::split(&source);
         let mut source = self.resolve(dir, false, entry)?;
         crate::tree::join(&mut source, base);
-        let index = self.names.get(&source).copied().ok_or_else(gone)?;
-        if self.names.get(&path) != Some(&index) {
+        let index = self.index(&source).ok_or_else(gone)?;
+        if self.index(&path) != Some(index) {
             self.remove(&path);
             // It may have lain in what has been removed.
-            self.names.get(&source).ok_or_else(gone)?;
-            self.names.insert(path, index);
+            self.index(&source).ok_or_else(gone)?;
+            self.name(path, index)?;
         }
         Ok(())
     }
 
-    fn whiteout(&mut self, path: Vec<u8>) {
-        match self.names.get(&path).copied() {
+    fn whiteout(&mut self, path: Vec<u8>) -> Result<(), Error> {
+        match self.index(&path) {
             None => self.put(
                 path,
                 File {
@@ -164,10 +192,11 @@ impl Expected {
                     ..File::implied()
                 },
             ),
-            Some(index) if self.files[index].kind == Kind::Directory => {
-                self.files[index].opaque = true;
+            Some(index) => {
+                let file = &mut self.files[index];
+                file.opaque |= file.kind == Kind::Directory;
+                Ok(())
             }
-            Some(_) => {}
         }
     }
 
@@ -189,9 +218,9 @@ impl Expected {
             }
             let above = at.clone();
             crate::tree::join(&mut at, &part);
-            let index = match self.names.get(&at).copied() {
+            let index = match self.index(&at) {
                 None if make => {
-                    self.put(at.clone(), File::implied());
+                    self.put(at.clone(), File::implied())?;
                     continue;
                 }
                 None => return Err(wrong()),
@@ -205,7 +234,7 @@ impl Expected {
                         opaque: true,
                         ..File::implied()
                     };
-                    self.put(at.clone(), implied);
+                    self.put(at.clone(), implied)?;
                 }
                 Kind::Symlink if links < 40 => {
                     links += 1;
@@ -223,16 +252,32 @@ impl Expected {
         Ok(at)
     }
 
-    fn put(&mut self, path: Vec<u8>, file: File) {
-        self.names.insert(path, self.files.len());
+    fn put(&mut self, path: Vec<u8>, file: File) -> Result<(), Error> {
+        let xattrs = file.xattrs.iter();
+        let xattrs: usize = xattrs
+            .map(|(name, value)| name.len() + value.len() + 48)
+            .sum();
+        self.held += (size_of::<File>() + file.target.len() + xattrs) as u64;
+        self.name(path, self.files.len())?;
         self.files.push(file);
+        Ok(())
+    }
+
+    fn name(&mut self, path: Vec<u8>, file: usize) -> Result<(), Error> {
+        self.held += path.len() as u64 + NAME;
+        within(self.held, HELD, || {
+            format!("entry {}: bytes of all names in memory", quote(&path))
+        })?;
+        let seen = Cell::new(false);
+        self.names.insert(path.into(), Name { file, seen });
+        Ok(())
     }
 
     /// Forgets a path and all below it.
     fn remove(&mut self, path: &[u8]) {
         self.names.remove(path);
         let inside = [path, b"/"].concat();
-        let below = self.names.range(inside.clone()..);
+        let below = self.names.range(inside.clone().into_boxed_slice()..);
         let below: Vec<_> = below
             .map(|(path, _)| path.clone())
             .take_while(|path| path.starts_with(&inside))
@@ -254,10 +299,11 @@ impl File {
             mtime: Time::default(),
             size: 0,
             hash: [0; 32],
-            target: Vec::new(),
+            target: Box::default(),
             device: (0, 0),
             xattrs: Vec::new(),
             opaque: false,
+            names: 0,
         }
     }
 
@@ -278,10 +324,11 @@ impl File {
             mtime: entry.mtime,
             size: entry.size,
             hash: [0; 32],
-            target: entry.link.clone(),
+            target: entry.link.as_slice().into(),
             device: entry.device,
             xattrs,
             opaque: false,
+            names: 0,
         }
     }
 }

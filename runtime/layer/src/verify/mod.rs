@@ -17,10 +17,14 @@ use sys::Errno;
 use sys::fs::{self, AtFlags, FileStat, Mode, OFlag, SFlag, Whence};
 
 use crate::error::quote;
+use crate::limits::{HELD, within};
 use crate::tree::{self, Attributes};
 use crate::{Error, Options, name};
 use contents::Contents;
 use expected::{Expected, File, Kind};
+
+/// So many differences are told.
+const LINES: usize = 1_000;
 
 /// Returns how a directory differs from what the archive makes, a line each (`"path": what`), and the SHA-256 of the whole stream.
 ///
@@ -33,76 +37,67 @@ pub fn verify(
     let (expected, hash) = Expected::read(tar, options)?;
     let mut walk = Walk {
         expected: &expected,
-        names: HashMap::new(),
         seen: HashMap::new(),
         found: HashMap::new(),
         path: Vec::new(),
+        held: 0,
         lines: Vec::new(),
+        more: 0,
     };
     let fd = tree::open(dir, b".").map_err(|errno| Error::kernel(b".", "open it", errno))?;
     let stat = fs::fstat(&fd).map_err(|errno| Error::kernel(b".", "look at it", errno))?;
     walk.visit(&fd, None, &stat)?;
+    for (path, name) in &expected.names {
+        let above = expected.names.get(name::split(path).0);
+        if !name.seen.get() && above.is_some_and(|above| above.seen.get()) {
+            walk.line(|| format!("{}: is missing", quote(path)));
+        }
+    }
     let mut lines = walk.lines;
-    let missing = |path: &&Vec<u8>| {
-        let (above, _) = name::split(path);
-        !walk.names.contains_key(*path) && walk.names.contains_key(above)
-    };
-    let paths = expected.names.keys().filter(missing);
-    lines.extend(paths.map(|path| format!("{}: is missing", quote(path))));
     lines.sort_unstable();
+    if walk.more > 0 {
+        lines.push(format!("and {} more", walk.more));
+    }
     Ok((lines, hash))
 }
 
 struct Walk<'a> {
     expected: &'a Expected,
-    /// The file that was found under each expected name.
-    names: HashMap<Vec<u8>, (u64, u64)>,
-    /// Of each file that was found, which one it should be and its first name.
+    /// Of each file that has several names, which one it should be and its first name.
     seen: HashMap<(u64, u64), (usize, Vec<u8>)>,
-    /// Of each file that was expected, which one it is and its first name.
+    /// Of each file that should have several names, which one it is and its first name.
     found: HashMap<usize, ((u64, u64), Vec<u8>)>,
     path: Vec<u8>,
+    /// Bytes of the names of the directories on the way.
+    held: u64,
     lines: Vec<String>,
+    /// Differences that are not told.
+    more: u64,
 }
 
 impl Walk<'_> {
     fn differs(&mut self, what: &str) {
-        self.lines.push(format!("{}: {what}", quote(&self.path)));
+        let path = quote(&self.path);
+        self.line(|| format!("{path}: {what}"));
+    }
+
+    fn line(&mut self, text: impl FnOnce() -> String) {
+        if self.lines.len() < LINES {
+            self.lines.push(text());
+        } else {
+            self.more += 1;
+        }
     }
 
     /// Compares what lies at the path, and what is in it. Its name is none for the root.
     fn visit(&mut self, dir: &OwnedFd, base: Option<&[u8]>, stat: &FileStat) -> Result<(), Error> {
-        let Some(index) = self.expected.names.get(&self.path).copied() else {
+        let Some(name) = self.expected.names.get(self.path.as_slice()) else {
             self.differs("is not in the archive");
             return Ok(());
         };
-        let inode = (stat.st_dev, stat.st_ino);
-        self.names.insert(self.path.clone(), inode);
-        let file = &self.expected.files[index];
-        let first = self
-            .seen
-            .entry(inode)
-            .or_insert_with(|| (index, self.path.clone()));
-        if first.0 != index {
-            let other = quote(&first.1);
-            self.differs(&format!(
-                "is the same file as {other}, which it should not be"
-            ));
-            return Ok(());
-        }
-        let found = self
-            .found
-            .entry(index)
-            .or_insert_with(|| (inode, self.path.clone()));
-        if found.0 != inode {
-            let other = quote(&found.1);
-            self.differs(&format!(
-                "is not the same file as {other}, which it should be"
-            ));
-            return Ok(());
-        }
-        if found.1 != self.path {
-            // Another name of a file that has been compared.
+        name.seen.set(true);
+        let file = &self.expected.files[name.file];
+        if !self.is_first(name.file, file, stat) {
             return Ok(());
         }
         for line in attributes_differ(file, stat) {
@@ -112,6 +107,34 @@ impl Walk<'_> {
             return Ok(());
         }
         self.inside(dir, base, file, stat)
+    }
+
+    /// Compares the names that a file shares; false where it has been compared by another one, or is not to be.
+    fn is_first(&mut self, index: usize, file: &File, stat: &FileStat) -> bool {
+        let inode = (stat.st_dev, stat.st_ino);
+        let here = || self.path.clone();
+        if stat.st_nlink > 1 && !tree::is_kind(stat, SFlag::S_IFDIR) {
+            let first = self.seen.entry(inode).or_insert_with(|| (index, here()));
+            if first.0 != index {
+                let other = quote(&first.1);
+                self.differs(&format!(
+                    "is the same file as {other}, which it should not be"
+                ));
+                return false;
+            }
+        }
+        if file.names < 2 {
+            return true;
+        }
+        let found = self.found.entry(index).or_insert_with(|| (inode, here()));
+        if found.0 != inode {
+            let other = quote(&found.1);
+            self.differs(&format!(
+                "is not the same file as {other}, which it should be"
+            ));
+            return false;
+        }
+        found.1 == self.path
     }
 
     /// Compares what cannot be told from a stat.
@@ -149,7 +172,7 @@ impl Walk<'_> {
             }
             Kind::Symlink => {
                 let target = fs::readlinkat(&fd, "").map_err(wrong)?;
-                if target.as_encoded_bytes() != file.target {
+                if target.as_encoded_bytes() != &*file.target {
                     self.differs(&format!("leads to {}", quote(target.as_encoded_bytes())));
                 }
             }
@@ -163,14 +186,18 @@ impl Walk<'_> {
         let path = &self.path.clone();
         let wrong = |errno| Error::kernel(path, "read it", errno);
         let mut names = tree::names(fd.as_fd()).map_err(wrong)?;
-        names.sort_unstable();
-        for name in names {
-            let stat =
-                fs::fstatat(fd, name.as_slice(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(wrong)?;
-            tree::join(&mut self.path, &name);
-            self.visit(fd, Some(&name), &stat)?;
+        self.held += names.held();
+        within(self.held, HELD, || {
+            format!("{}: bytes of names in memory", quote(path))
+        })?;
+        names.sort();
+        for name in names.iter() {
+            let stat = fs::fstatat(fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(wrong)?;
+            tree::join(&mut self.path, name);
+            self.visit(fd, Some(name), &stat)?;
             self.path.truncate(path.len());
         }
+        self.held -= names.held();
         Ok(())
     }
 }
