@@ -215,34 +215,6 @@ fn nothing_is_left() {
 }
 
 #[test]
-fn an_image_in_use_stays() {
-    let (lade, _registry, name) = plain();
-    let running = run(
-        &lade,
-        &[
-            "-i",
-            &name,
-            "sh",
-            "-c",
-            "echo ready; sleep 2; cat /work/own",
-        ],
-    )
-    .spawn();
-    running.expect("ready");
-    let done = lade.cmd(&["rmi", &name]).run();
-    if done.rc != 0 {
-        assert_eq!(
-            orlop_tests::complaint(&done, &[1], &["container|use"]),
-            None,
-            "{done}"
-        );
-    }
-    lade.ok(&["image", "prune", "-f"]);
-    let done = running.wait().ok();
-    assert_eq!(done.stdout(), "ready\nof the image\n");
-}
-
-#[test]
 fn signals_are_passed_on() {
     let (lade, _registry, name) = plain();
     let script = "trap 'echo ended; exit 3' TERM; echo ready; while :; do sleep 0.1; done";
@@ -277,27 +249,6 @@ fn a_terminal_with_job_control() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     terminal.send("exit 5\r");
     running.wait().exits(5);
-}
-
-#[test]
-fn a_killed_engine_leaves_what_the_next_command_clears() {
-    let (lade, _registry, name) = plain();
-    lade.swept();
-    let before = lade.files();
-    let mut running = run(&lade, &[&name, "sh", "-c", "echo ready; sleep 1000"]).spawn();
-    running.expect("ready");
-    running.child.kill().must("kill");
-    running.wait();
-    run(&lade, &[&name, "true"]).run().ok();
-    lade.ok(&["image", "prune", "-f"]);
-    lade.swept();
-    let left: Vec<_> = lade
-        .files()
-        .into_iter()
-        .filter(|path| !before.contains(path))
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
-    lade.ok(&["system", "check"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A place of its own for one test of `lade`: data root, run root, home, and commands that know them.
 
-use crate::{Cmd, Done, Env, Must, orlop, soon};
+use crate::{Cmd, Done, Env, Must, orlop, soon, world};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -184,10 +184,68 @@ impl Lade {
         files
     }
 
+    /// The ids of all containers.
+    pub fn containers(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.data.join("containers"));
+        let names = entries.into_iter().flatten().flatten();
+        names
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// What there is of a container beside its directory: processes, cgroups, and what the runtime knows of it.
+    pub fn left_of(&self, id: &str) -> Vec<String> {
+        let cgroups = world::cgroups(id).into_iter();
+        let mut left: Vec<String> = cgroups
+            .map(|path| format!("cgroup {}", path.display()))
+            .collect();
+        left.extend(
+            world::processes(id)
+                .iter()
+                .map(|pid| format!("process {pid}")),
+        );
+        let states = self.states().into_iter().map(|state| state.join(id));
+        let states = states.filter(|state| state.exists());
+        left.extend(states.map(|state| format!("state {}", state.display())));
+        left
+    }
+
+    /// The processes that a process has started.
+    pub fn children(pid: i32) -> Vec<i32> {
+        let threads = fs::read_dir(format!("/proc/{pid}/task"));
+        let threads = threads.into_iter().flatten().flatten();
+        let text = threads.map(|thread| fs::read_to_string(thread.path().join("children")));
+        let text: String = text.map(Result::unwrap_or_default).collect();
+        text.split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    }
+
+    /// Where the runtime keeps its state, of each data root.
+    fn states(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.run.join("runtime"));
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+
     /// The unpacked files of a layer.
     pub fn layer(&self, diff_id: &str) -> PathBuf {
         let hex = diff_id.trim_start_matches("sha256:");
         self.data.join("layers/sha256").join(hex).join("fs")
+    }
+}
+
+impl Drop for Lade {
+    /// Whatever a test was looking at, its containers end before what is known of them is removed.
+    fn drop(&mut self) {
+        for state in self.states() {
+            for entry in fs::read_dir(&state).into_iter().flatten().flatten() {
+                let mut delete = std::process::Command::new(orlop());
+                delete.arg("--root").arg(&state).args(["delete", "--force"]);
+                // A file of the runtime's own is no container.
+                drop(delete.arg(entry.file_name()).output());
+            }
+        }
     }
 }
 

@@ -29,13 +29,22 @@ impl Engine {
     /// Reads an image's config.
     pub fn config(&self, id: &Digest) -> Result<Config> {
         let record = self.record(id)?;
+        let config = if_here(&self.store, id, || self.config_of(&record))?;
+        config.ok_or_else(|| no_such(&id.to_string()))
+    }
+
+    pub(crate) fn config_of(&self, record: &ImageRecord) -> Result<Config> {
         let config = record.config.unwrap_or(record.id);
         Ok(documents::read_config(&self.store, &config)?.value)
     }
 
     /// Returns the directories of an image's layers, the lowest first.
     pub fn layer_paths(&self, id: &Digest) -> Result<Vec<PathBuf>> {
-        let record = self.record(id)?;
+        self.layers_of(&self.record(id)?)
+    }
+
+    pub(crate) fn layers_of(&self, record: &ImageRecord) -> Result<Vec<PathBuf>> {
+        let id = &record.id;
         let path = |diff_id: &Digest| {
             let layer = self.store.layer(diff_id)?;
             let layer = layer.ok_or_else(|| {
@@ -53,6 +62,28 @@ impl Engine {
     pub(crate) fn record(&self, id: &Digest) -> Result<ImageRecord> {
         let record = self.store.image(id)?;
         record.ok_or_else(|| no_such(&id.to_string()))
+    }
+}
+
+/// Reads what an image consists of, which somebody may be removing at this moment: nothing, when it is gone by now.
+pub(crate) fn if_here<T>(
+    store: &Store,
+    id: &Digest,
+    read: impl Fn() -> Result<T>,
+) -> Result<Option<T>> {
+    let error = match read() {
+        Ok(value) => return Ok(Some(value)),
+        Err(error) => error,
+    };
+    // It may be gone, or here once more: what is kept while it is read again does not go.
+    let kept = store.lease().and_then(|lease| {
+        let record = store.hold_image(&lease, id)?;
+        Ok(record.map(|_| lease))
+    });
+    match kept {
+        Ok(Some(_lease)) => read().map(Some),
+        Ok(None) => Ok(None),
+        Err(_) => Err(error),
     }
 }
 

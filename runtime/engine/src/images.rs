@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use image::{Digest, Reference};
 use store::{ImageRecord, Store};
 
-use crate::find::{familiar, find};
+use crate::find::{familiar, find, if_here};
+use crate::run::containers;
 use crate::{Engine, Error, Filters, Result, documents, time};
 
 /// Which images to list.
@@ -41,7 +42,7 @@ pub struct Summary {
     /// For which machine it is.
     pub platform: Option<String>,
     /// How many containers use it.
-    pub containers: i64,
+    pub containers: u64,
 }
 
 impl Engine {
@@ -60,11 +61,22 @@ impl Engine {
         let chosen = Chosen::new(&self.store, options)?;
         let mut names = by_image(&self.store)?;
         let records = self.store.images()?;
+        let mut users: HashMap<Digest, u64> = HashMap::new();
+        for container in containers::list(&self.store)? {
+            if let Some(image) = container.image {
+                *users.entry(image).or_default() += 1;
+            }
+        }
         let mut sizes = Sizes::new(&self.store);
         let mut summaries = Vec::new();
         for record in &records {
+            let Some(labels) = if_here(&self.store, &record.id, || labels(&self.store, record))?
+            else {
+                continue;
+            };
             let named = names.remove(&record.id).unwrap_or_default();
-            let mut summary = summary(&self.store, record, named, &mut sizes)?;
+            let mut summary = summary(record, named, labels, &mut sizes)?;
+            summary.containers = users.get(&record.id).copied().unwrap_or(0);
             if chosen.takes(&mut summary) {
                 summaries.push(summary);
             }
@@ -96,20 +108,23 @@ fn by_image(store: &Store) -> Result<HashMap<Digest, Named>> {
     Ok(names)
 }
 
-fn summary(
-    store: &Store,
-    record: &ImageRecord,
-    (names, digests): Named,
-    sizes: &mut Sizes<'_>,
-) -> Result<Summary> {
-    let labels = match record.config {
+fn labels(store: &Store, record: &ImageRecord) -> Result<BTreeMap<String, String>> {
+    match record.config {
         // An artifact's is no config of an image.
         Some(config) if record.platform.is_some() => {
             let config = documents::read_config(store, &config)?.value.config;
-            config.map(|process| process.labels).unwrap_or_default()
+            Ok(config.map(|process| process.labels).unwrap_or_default())
         }
-        _ => BTreeMap::new(),
-    };
+        _ => Ok(BTreeMap::new()),
+    }
+}
+
+fn summary(
+    record: &ImageRecord,
+    (names, digests): Named,
+    labels: BTreeMap<String, String>,
+    sizes: &mut Sizes<'_>,
+) -> Result<Summary> {
     let created = record.created.as_deref().and_then(time::parse);
     Ok(Summary {
         id: record.id,

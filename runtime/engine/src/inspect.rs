@@ -3,7 +3,7 @@
 use image::{Config, Process};
 use serde_json::{Map, Value, json};
 
-use crate::find::{Found, familiar, familiar_names};
+use crate::find::{Found, familiar, familiar_names, if_here, no_such};
 use crate::images::Sizes;
 use crate::{Engine, Result, time};
 
@@ -14,13 +14,18 @@ impl Engine {
     /// Returns one object, as docker's `image inspect` lists them.
     pub fn inspect(&self, name: &str) -> Result<Value> {
         let found = self.find(name)?;
+        let object = if_here(&self.store, &found.id, || self.object(&found))?;
+        object.ok_or_else(|| no_such(name))
+    }
+
+    fn object(&self, found: &Found) -> Result<Value> {
         let config = if found.record.platform.is_some() {
-            self.config(&found.id)?
+            self.config_of(&found.record)?
         } else {
             Config::default()
         };
         let mut object = Map::new();
-        self.names(&found, &mut object)?;
+        self.names(found, &mut object)?;
         object.insert("Parent".into(), json!(""));
         object.insert("Comment".into(), json!(comment(&config)));
         object.insert(
@@ -42,7 +47,7 @@ impl Engine {
         if let Some(version) = &config.os_version {
             object.insert("OsVersion".into(), json!(version));
         }
-        self.contents(&found, &mut object)?;
+        self.contents(found, &mut object)?;
         Ok(Value::Object(object))
     }
 

@@ -1,9 +1,11 @@
 //! Mount: an image's files, to look at, in a directory: read-only, and of no more use to the host's users than any other files.
 //!
 //! ```text
-//! RUN_ROOT/images/HEX      where an image is mounted that was given no directory
-//! RUN_ROOT/mounts/HEX      a mount, by the sha256 of its path; JSON: { "id": the image, "path": .., "mark": what the kernel says of it }
+//! RUN_ROOT/images/ROOT/HEX     where an image is mounted that was given no directory
+//! RUN_ROOT/mounts/ROOT/HEX     a mount, by the sha256 of its path; JSON: { "id": the image, "path": .., "mark": what the kernel says of it }
 //! ```
+//!
+//! ROOT stands for the data root: another one may have the same run root, and the same image.
 //!
 //! A note is written before its mount is made, since a mount that nobody knows of would lose its files with the image, and goes when
 //! it is found without. Whoever looks at the notes has locked their directory.
@@ -55,7 +57,7 @@ impl Engine {
         // First: what is found then is removed by nobody.
         let table = self.mount_table()?;
         let found = self.find(name)?;
-        let own = self.settings.run_root.join("images").join(found.id.hex());
+        let own = self.below_run_root("images").join(found.id.hex());
         if at.is_none() {
             make_own(&own)?;
         }
@@ -119,7 +121,7 @@ impl Engine {
             Error::new(Kind::Conflict, text).with_hint("somebody looks into it; see --force")
         })?;
         forget(&self.notes().join(note_name(path)));
-        let own = self.settings.run_root.join("images").canonicalize();
+        let own = self.below_run_root("images").canonicalize();
         if own.is_ok_and(|own| path.starts_with(own)) {
             // Ours, and empty now.
             drop(fs::remove_dir(path));
@@ -135,8 +137,7 @@ impl Engine {
     /// Returns what is mounted, and keeps it so.
     pub(crate) fn mount_table(&self) -> Result<Table> {
         // Before anybody looks: between a look at nothing and a removal somebody could mount the image.
-        make_own(&self.notes()).ok();
-        let lock = lock(&self.notes())?;
+        let lock = self.still()?;
         let mut mounts = Vec::new();
         if lock.is_some() {
             let table = table_of_mounts()?;
@@ -162,8 +163,14 @@ impl Engine {
         })
     }
 
+    /// As long as this lives nobody mounts or removes images.
+    pub(crate) fn still(&self) -> anyhow::Result<Option<File>> {
+        make_own(&self.notes()).ok();
+        lock(&self.notes())
+    }
+
     fn notes(&self) -> PathBuf {
-        self.settings.run_root.join("mounts")
+        self.below_run_root("mounts")
     }
 
     fn note(&self, path: &Path, id: &Digest, mark: Option<&str>) -> anyhow::Result<PathBuf> {

@@ -34,12 +34,12 @@ impl Engine {
             .only(&["dangling", "label", "label!", "until"])?;
         let dangling = options.filters.flag("dangling")?.unwrap_or(!options.all);
         let until = options.filters.until()?;
-        let table = self.mount_table()?;
+        let uses = self.uses()?;
         let mut pruned = Pruned::default();
         for image in self.images(&List::default())? {
             let named = !image.names.is_empty() || (!dangling && !image.digests.is_empty());
             if (dangling && named)
-                || table.mounts.iter().any(|mount| mount.id == image.id)
+                || uses.has(&image.id)
                 || until.is_some_and(|until| image.created >= until)
                 || !options.filters.labels_match(&image.labels)
             {
@@ -51,9 +51,7 @@ impl Engine {
                 delete(&self.store, &record, may, &mut pruned.lines)?;
             }
         }
-        drop(table);
-        // As in removal: what cannot be ended now, the next run ends.
-        drop(self.end_abandoned());
+        drop(uses);
         let collected = self.store.collect(Collect { unfinished: true })?;
         pruned.reclaimed = collected.bytes;
         pruned.trash = self.store.unswept()?;

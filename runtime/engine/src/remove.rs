@@ -7,6 +7,8 @@ use image::{Digest, Reference, chain_ids};
 use store::{Collect, ImageRecord, Store};
 
 use crate::find::{familiar, find};
+use crate::mount::Table;
+use crate::run::containers::{self, Found as Container};
 use crate::{Engine, Error, Kind, Mounted, Result};
 
 /// How to remove.
@@ -51,40 +53,36 @@ impl Engine {
     /// Removes images and names, going on after what cannot be removed.
     pub fn remove(&self, names: &[String], options: &Remove) -> Removed {
         let mut removed = Removed::default();
-        let table = match self.mount_table() {
-            Ok(table) => table,
-            Err(error) => {
-                removed.errors.push(error);
-                return removed;
+        match self.uses() {
+            Ok(uses) => {
+                for name in names {
+                    let done = self.remove_one(name, options, &uses, &mut removed.lines);
+                    removed.errors.extend(done.err());
+                }
             }
-        };
-        for name in names {
-            let done = remove(
-                &self.store,
-                name,
-                options.force,
-                &table.mounts,
-                &mut removed.lines,
-            );
-            if let Err(error) = done {
-                removed.errors.push(error);
-            }
+            Err(error) => removed.errors.push(error),
         }
-        drop(table);
         // The names are gone whatever comes of the files: whoever collects next finds them again.
         if removed
             .lines
             .iter()
             .any(|line| matches!(line, Line::Deleted(_)))
         {
-            // What a killed run has left is no reason not to remove an image: what cannot be ended now, the next run ends.
-            drop(self.end_abandoned());
             match self.store.collect(Collect::default()) {
                 Ok(_) => removed.trash = self.store.unswept().unwrap_or(true),
                 Err(error) => removed.errors.push(error.into()),
             }
         }
         removed
+    }
+
+    /// Looks at who uses images, and keeps it so.
+    pub(crate) fn uses(&self) -> Result<Uses> {
+        // What a killed run has left is no reason not to remove an image, unless it cannot be ended now.
+        drop(self.end_abandoned());
+        let table = self.mount_table()?;
+        let containers = containers::list(&self.store)?;
+        Ok(Uses { table, containers })
     }
 
     /// Deletes what is in the trash, alone; returns how many entries that were. When another process is at it, there is nothing to do.
@@ -95,6 +93,30 @@ impl Engine {
     /// Tells whether there is trash that nobody is deleting.
     pub fn is_unswept(&self) -> Result<bool> {
         Ok(self.store.unswept()?)
+    }
+}
+
+/// Who uses images. As long as this lives nobody begins to.
+#[derive(Debug)]
+pub(crate) struct Uses {
+    table: Table,
+    containers: Vec<Container>,
+}
+
+impl Uses {
+    /// Tells whether anybody uses it.
+    pub(crate) fn has(&self, id: &Digest) -> bool {
+        self.mount(id).is_some() || self.container(id).is_some()
+    }
+
+    fn mount(&self, id: &Digest) -> Option<&Mounted> {
+        self.table.mounts.iter().find(|mount| mount.id == *id)
+    }
+
+    /// Returns a container that stands on it, a running one if there is one.
+    fn container(&self, id: &Digest) -> Option<&Container> {
+        let stands = |container: &&Container| container.image.as_ref() == Some(id);
+        self.containers.iter().find(stands)
     }
 }
 
@@ -165,42 +187,60 @@ impl Called {
     }
 }
 
-fn remove(
-    store: &Store,
-    name: &str,
-    force: bool,
-    mounts: &[Mounted],
-    lines: &mut Vec<Line>,
-) -> Result<()> {
-    let found = find(store, name)?;
-    let called = Called::read(store, &found.id)?;
-    let last = found.name.as_ref().is_none_or(|name| called.is_only(name));
-    if let Some(mount) = mounts.iter().find(|mount| last && mount.id == found.id) {
-        return Err(mounted(mount));
-    }
-    let Some(reference) = &found.name else {
-        let may = |called: &Called| force || called.is_empty() || called.is_single();
-        if !delete(store, &found.record, may, lines)? {
-            return Err(conflict(
-                &found.id,
-                "image is referenced in multiple repositories",
-            ));
+impl Engine {
+    fn remove_one(
+        &self,
+        name: &str,
+        options: &Remove,
+        uses: &Uses,
+        lines: &mut Vec<Line>,
+    ) -> Result<()> {
+        let store = &self.store;
+        let found = find(store, name)?;
+        let called = Called::read(store, &found.id)?;
+        let last = found.name.as_ref().is_none_or(|name| called.is_only(name));
+        if let Some(mount) = uses.mount(&found.id).filter(|_| last) {
+            return Err(mounted(mount));
         }
-        return Ok(());
-    };
-    let (names, pins) = called.under(reference);
-    // All at once: after a kill in between nobody would find the rest by the name that he knows.
-    let gone = store.remove_names(&found.id, &names, &pins)?;
-    lines.push(Line::Untagged(reference.to_string()));
-    if reference.digest.is_none() {
-        let untagged =
-            |(_, digest): &(String, Digest)| format!("{}@{digest}", reference.repository);
+        let user = uses.container(&found.id);
+        let Some(reference) = &found.name else {
+            if let Some(user) = user.filter(|user| user.running || !options.force) {
+                return Err(in_use(&found.id, user));
+            }
+            let may = |called: &Called| options.force || called.is_empty() || called.is_single();
+            if !delete(store, &found.record, may, lines)? {
+                let why = "(must be forced) - image is referenced in multiple repositories";
+                let hint = "remove its names one by one, or use --force";
+                return Err(conflict(&found.id, why).with_hint(hint));
+            }
+            return Ok(());
+        };
+        if let Some(user) = user.filter(|_| last && !options.force) {
+            return Err(referenced(name, &found.id, user));
+        }
+        let (names, pins) = called.under(reference);
+        // All at once: after a kill in between nobody would find the rest by the name that he knows.
+        let gone = if user.is_some_and(|user| user.running) {
+            store.untag(&found.id, &names, &pins)?;
+            false
+        } else {
+            store.remove_names(&found.id, &names, &pins)?
+        };
+        untagged(reference, &pins, lines);
+        if gone {
+            deleted(store, &found.record, lines)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells of a name that is gone, and of the digests that went with it.
+fn untagged(name: &Reference, pins: &[(String, Digest)], lines: &mut Vec<Line>) {
+    lines.push(Line::Untagged(name.to_string()));
+    if name.digest.is_none() {
+        let untagged = |(_, digest): &(String, Digest)| format!("{}@{digest}", name.repository);
         lines.extend(pins.iter().map(untagged).map(Line::Untagged));
     }
-    if gone {
-        deleted(store, &found.record, lines)?;
-    }
-    Ok(())
 }
 
 /// Removes an image with all its names, and tells which layers nobody else has; returns whether it `may` go, being called what it is called.
@@ -250,17 +290,33 @@ fn deleted(store: &Store, record: &ImageRecord, lines: &mut Vec<Line>) -> Result
 
 /// Its files would be gone below whoever looks at them.
 fn mounted(mount: &Mounted) -> Error {
-    let (id, path) = (mount.id.short(), mount.path.display());
-    let text =
-        format!("conflict: unable to delete {id} (cannot be forced) - image is mounted on {path}");
-    Error::new(Kind::Conflict, text).with_hint(format!("unmount it: lade image unmount {path}"))
+    let path = mount.path.display();
+    let why = format!("(cannot be forced) - image is mounted on {path}");
+    conflict(&mount.id, &why).with_hint(format!("unmount it: lade image unmount {path}"))
+}
+
+fn in_use(id: &Digest, user: &Container) -> Error {
+    let (how, state, hint) = if user.running {
+        ("cannot be forced", "running", "end the container first")
+    } else {
+        ("must be forced", "stopped", "use --force")
+    };
+    let user = user.short();
+    let why = format!("({how}) - image is being used by {state} container {user}");
+    conflict(id, &why).with_hint(hint)
+}
+
+fn referenced(name: &str, id: &Digest, user: &Container) -> Error {
+    let (user, short) = (user.short(), id.short());
+    let text = format!(
+        "conflict: unable to remove repository reference \"{name}\" (must force) - container {user} is using its referenced image {short}"
+    );
+    let hint = "end the container first, or take the name away with --force";
+    Error::new(Kind::Conflict, text).with_hint(hint)
 }
 
 /// Docker's sentence.
 fn conflict(id: &Digest, why: &str) -> Error {
-    let text = format!(
-        "conflict: unable to delete {} (must be forced) - {why}",
-        id.short()
-    );
-    Error::new(Kind::Conflict, text).with_hint("remove its names one by one, or use --force")
+    let text = format!("conflict: unable to delete {} {why}", id.short());
+    Error::new(Kind::Conflict, text)
 }

@@ -29,7 +29,7 @@ pub struct Row {
     /// How much of it other images have, too.
     pub shared_size: Option<u64>,
     /// How many containers use it.
-    pub containers: i64,
+    pub containers: u64,
 }
 
 const NONE: &str = "<none>";

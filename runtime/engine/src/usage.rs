@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use image::Digest;
+use store::ImageRecord;
+
 use crate::images::{List, Sizes};
+use crate::run::containers;
 use crate::{Engine, Result, Summary};
 
 /// What the data root takes. All in bytes on disk.
@@ -20,6 +24,10 @@ pub struct Usage {
     pub reclaimable: u64,
     /// What containers have written.
     pub containers: u64,
+    /// How many containers there are.
+    pub made: u64,
+    /// How many of them somebody attends to; the others were killed.
+    pub running: u64,
     /// What interrupted work has left, or work under way has made.
     pub unfinished: u64,
     /// What waits to be deleted.
@@ -39,8 +47,6 @@ pub struct ImageUsage {
     pub shared: u64,
     /// Of its layers, what it has alone.
     pub unique: u64,
-    /// How many containers use it.
-    pub containers: u64,
 }
 
 impl Engine {
@@ -52,35 +58,59 @@ impl Engine {
             shared_size: true,
             ..List::default()
         })?;
+        let containers = containers::list(&self.store)?;
+        let used = |id: &Digest| containers.iter().any(|found| found.image == Some(*id));
+        let records = self.store.images()?;
         let mut sizes = Sizes::new(&self.store);
-        let mut layers = BTreeSet::new();
-        for record in self.store.images()? {
-            layers.extend(record.layers);
-        }
-        let layers = layers
-            .iter()
-            .map(|layer| sizes.layer(layer))
-            .sum::<Result<u64>>()?;
+        let layers = layers_of(&records, &mut sizes)?;
+        let active: Vec<ImageRecord> = records.into_iter().filter(|one| used(&one.id)).collect();
+        let kept = layers_of(&active, &mut sizes)? + self.blobs_of(&active)?;
         let images = summaries.into_iter().map(|summary| {
             let shared = summary.shared_size.unwrap_or(0);
             ImageUsage {
                 shared,
                 unique: summary.size.saturating_sub(shared),
-                containers: 0,
                 summary,
             }
         });
         Ok(Usage {
             images: images.collect(),
-            active: 0,
+            active: active.len() as u64,
             layers,
             blobs: on_disk.blobs,
-            reclaimable: layers + on_disk.blobs,
+            reclaimable: (layers + on_disk.blobs).saturating_sub(kept),
             containers: on_disk.containers,
+            made: containers.len() as u64,
+            running: containers.iter().filter(|found| found.running).count() as u64,
             unfinished: on_disk.unfinished,
             trash: on_disk.trash,
             database: on_disk.database,
             total: on_disk.total(),
         })
     }
+
+    /// What the documents and packed layers of images take, each counted once.
+    fn blobs_of(&self, images: &[ImageRecord]) -> Result<u64> {
+        let mut blobs = BTreeSet::new();
+        for image in images {
+            blobs.extend(image.config);
+            let pins = self.store.digests_of(&image.id)?.into_iter();
+            let documents = pins.map(|pin| pin.digest).chain(image.manifest);
+            for document in documents {
+                blobs.extend(self.store.links_of(&document)?);
+                blobs.insert(document);
+            }
+        }
+        let mut bytes = 0;
+        for blob in &blobs {
+            bytes += self.store.blob(blob)?.unwrap_or(0);
+        }
+        Ok(bytes)
+    }
+}
+
+/// What the layers of images take, each counted once.
+fn layers_of(images: &[ImageRecord], sizes: &mut Sizes<'_>) -> Result<u64> {
+    let layers: BTreeSet<&Digest> = images.iter().flat_map(|image| &image.layers).collect();
+    layers.into_iter().map(|layer| sizes.layer(layer)).sum()
 }

@@ -16,6 +16,8 @@ const OURS: &[(&str, &str)] = &[
     ("load", "--platform"),
     ("push", "--platform"),
     ("save", "--platform"),
+    ("run", "--annotation"),
+    ("run", "--quiet"),
     ("image load", "--platform"),
     ("image push", "--platform"),
     ("image save", "--platform"),

@@ -185,12 +185,7 @@ impl Store {
     }
 
     /// Removes names of an image, and digests of repositories that led to it, all or nothing; the image stays, also without any.
-    pub fn untag(
-        &self,
-        image: &Digest,
-        names: &[String],
-        pins: &[(String, Digest)],
-    ) -> Result<()> {
+    pub fn untag(&self, image: &Digest, names: &[String], pins: &[(String, Digest)]) -> Result<()> {
         let id = image.to_string();
         self.with_spare(|| {
             self.db().write(Durability::Now, |transaction| {
@@ -353,6 +348,23 @@ pub(crate) fn write(
     for (blob, repository) in &records.seen {
         let sql = "INSERT OR IGNORE INTO seen (blob, repository) VALUES (?, ?)";
         insert(sql, &[blob.to_string().into(), repository.clone().into()])?;
+    }
+    Ok(())
+}
+
+fn untag(
+    transaction: &Transaction<'_>,
+    image: &str,
+    names: &[String],
+    pins: &[(String, Digest)],
+) -> std::result::Result<(), Fault> {
+    for name in names {
+        let sql = "DELETE FROM names WHERE name = ? AND image = ?";
+        transaction.execute(sql, [name, image])?;
+    }
+    for (repository, digest) in pins {
+        let sql = "DELETE FROM pins WHERE repository = ? AND digest = ? AND image = ?";
+        transaction.execute(sql, [repository, &digest.to_string(), image])?;
     }
     Ok(())
 }

@@ -233,9 +233,17 @@ pub fn lock_shared(fd: impl AsFd) -> Result<()> {
 
 /// Takes the exclusive lock of a file or directory if nobody has one (flock(2)); tells whether it did.
 pub fn try_lock(fd: impl AsFd) -> Result<bool> {
-    let how = libc::LOCK_EX | libc::LOCK_NB;
+    lock_now(fd, libc::LOCK_EX)
+}
+
+/// Takes a lock (flock) that others may have as well, unless somebody has it alone; tells whether it was taken.
+pub fn try_lock_shared(fd: impl AsFd) -> Result<bool> {
+    lock_now(fd, libc::LOCK_SH)
+}
+
+fn lock_now(fd: impl AsFd, how: libc::c_int) -> Result<bool> {
     // SAFETY: flock takes integers only.
-    match check(unsafe { libc::flock(fd.as_fd().as_raw_fd(), how) }.into()) {
+    match check(unsafe { libc::flock(fd.as_fd().as_raw_fd(), how | libc::LOCK_NB) }.into()) {
         Ok(_) => Ok(true),
         Err(Errno::EWOULDBLOCK) => Ok(false),
         Err(errno) => Err(errno),

@@ -10,7 +10,7 @@ pub use crate::handle::{Handle, NAMESPACE_FILES, Stat};
 use bitflags::bitflags;
 pub use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub use nix::sys::prctl::{
-    set_child_subreaper, set_dumpable, set_keepcaps, set_no_new_privs, set_pdeathsig,
+    get_pdeathsig, set_child_subreaper, set_dumpable, set_keepcaps, set_no_new_privs, set_pdeathsig,
 };
 pub use nix::sys::resource::rlim_t;
 pub use nix::sys::signal::Signal;

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use sys::fs;
-use sys::process::{self, Child, Exit, PollFd, PollFlags, PollTimeout};
+use sys::process::{self, Child, Exit, Pid, PollFd, PollFlags, PollTimeout};
 use sys::pty;
-use sys::signal::{Signal, Signals};
+use sys::signal::{Arrived, Signal, Signals};
 
 use relay::Relay;
 
@@ -37,6 +37,8 @@ pub(crate) const ENDING: [Signal; 4] = [
 #[derive(Debug)]
 pub struct Foreground {
     signals: Signals,
+    /// Who started us.
+    parent: Pid,
 }
 
 impl Foreground {
@@ -44,6 +46,7 @@ impl Foreground {
     pub fn begin(subreaper: bool) -> Result<Self> {
         process::set_child_subreaper(subreaper).context("become a subreaper")?;
         Ok(Self {
+            parent: process::getppid(),
             signals: Signals::take().context("take over signals")?,
         })
     }
@@ -94,8 +97,8 @@ impl Foreground {
 
     /// Handles waiting signals; returns the end of the process when it has come.
     fn handle(&self, child: &Child, relay: Option<&Relay>) -> Result<Option<Exit>> {
-        while let Some(signal) = self.signals.next().context("read signals")? {
-            match Signal::try_from(signal) {
+        while let Some(arrived) = self.signals.arrived().context("read signals")? {
+            match Signal::try_from(arrived.signal) {
                 Ok(Signal::SIGCHLD) => {
                     while let Ok(Some((pid, exit))) = process::reap_any() {
                         if pid == child.pid {
@@ -108,10 +111,27 @@ impl Foreground {
                         relay.resize();
                     }
                 }
-                // A process that is just ending takes no more signals.
-                _ => child.handle.signal(signal).ok().unwrap_or_default(),
+                _ => {
+                    let signal = if self.is_last(arrived) {
+                        // There is nobody left to send another one, should the process not hear this one.
+                        Signal::SIGKILL as i32
+                    } else {
+                        arrived.signal
+                    };
+                    // A process that is just ending takes no more signals.
+                    child.handle.signal(signal).ok().unwrap_or_default();
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Tells whether a signal says that our parent, who has tied us to himself (PR_SET_PDEATHSIG), has ended. Of his threads one may end
+    /// before the others; the last one's end is told again.
+    fn is_last(&self, arrived: Arrived) -> bool {
+        let tied = process::get_pdeathsig().ok().flatten();
+        tied.is_some_and(|tied| tied as i32 == arrived.signal)
+            && arrived.sender == self.parent.as_raw()
+            && process::getppid() != self.parent
     }
 }

@@ -1,10 +1,12 @@
 //! Starting the runtime and passing signals on to it until it ends.
 
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use sys::process::{Exit, Handle, Pid, PollFd, PollFlags, PollTimeout};
@@ -12,6 +14,12 @@ use sys::signal::{SigSet, SigmaskHow, Signal, Signals, pthread_sigmask};
 
 use super::bundle::Bundle;
 use super::{Ground, Run};
+
+/// So many SIGINT or SIGTERM, of which no other has ended it, end a container by force, as with docker.
+const ASKED: u32 = 3;
+
+/// So long a container has after its terminal was closed (what docker gives one that it stops), and the runtime after its container was killed.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// All signals of this process, taken over from here on; as before when this is dropped.
 #[derive(Debug)]
@@ -40,7 +48,8 @@ impl Drop for Held {
 
 /// Starts the runtime in the foreground, with our terminal and streams.
 ///
-/// It is told to end when this thread does. What it does not pass on to its container, or the container does not hear, is swept later.
+/// It is told to end when this thread does, by whatever end. Orlop then ends its container, too; of another runtime that only passes the
+/// signal on, and of a container that does not hear it, what is left is swept later.
 pub(super) fn start(ground: Ground<'_>, run: &Run, bundle: &Bundle, id: &str) -> Result<Handle> {
     let said = || format!("make {}", ground.state.display());
     let mut making = DirBuilder::new();
@@ -49,7 +58,9 @@ pub(super) fn start(ground: Ground<'_>, run: &Run, bundle: &Bundle, id: &str) ->
     let mut command = Command::new(ground.runtime);
     command.arg("--root").arg(ground.state);
     command.arg("--log").arg(&bundle.log);
-    command.args(["--log-format", "json", "run", "--bundle"]);
+    command.args(["--log-format", "json"]);
+    command.args(without_cgroup(ground.runtime));
+    command.args(["run", "--bundle"]);
     command.arg(&bundle.dir).arg(id);
     if !run.interactive {
         command.stdin(Stdio::null());
@@ -69,6 +80,15 @@ pub(super) fn start(ground: Ground<'_>, run: &Run, bundle: &Bundle, id: &str) ->
     }
 }
 
+/// Keeps the runtime, in a user namespace of one's own, from looking for a cgroup and warning that there is none. Runc looks for none.
+fn without_cgroup(runtime: &Path) -> &'static [&'static str] {
+    let runc = runtime.file_name().is_some_and(|name| name == "runc");
+    if runc || !sys::userns::is_inner() {
+        return &[];
+    }
+    &["--cgroup-manager", "disabled"]
+}
+
 pub(super) fn not_started(ground: Ground<'_>, error: &io::Error) -> String {
     let runtime = ground.runtime.display();
     match error.kind() {
@@ -81,15 +101,24 @@ pub(super) fn not_started(ground: Ground<'_>, error: &io::Error) -> String {
     }
 }
 
-/// Passes on signals until the runtime has ended.
-pub(super) fn attend(runtime: Handle, held: &Held) -> Result<Exit> {
+/// Passes on signals until the runtime has ended, and ends a container by force that nobody could end otherwise.
+///
+/// `kill` ends the container; the runtime ends with it. Returns how the runtime ended, and why it had to be by force.
+pub(super) fn attend(
+    runtime: &Handle,
+    held: &Held,
+    kill: impl Fn() -> Result<()>,
+) -> Result<(Exit, Option<String>)> {
+    let terminals = terminals();
+    let (mut asked, mut due, mut forced) = (0, None, None);
     loop {
         let mut fds = vec![PollFd::new(held.signals.0.as_fd(), PollFlags::POLLIN)];
-        let ended = runtime.or_ready(&mut fds, PollTimeout::NONE);
+        let ended = runtime.or_ready(&mut fds, until(due));
         let ended = ended.context("wait for the runtime")?;
         drop(fds);
         while let Some(arrived) = held.signals.arrived().context("read signals")? {
-            let theirs = match Signal::try_from(arrived.signal) {
+            let signal = Signal::try_from(arrived.signal);
+            let theirs = match signal {
                 Ok(Signal::SIGCHLD) => false,
                 // This one the kernel sends to the first process at a terminal only.
                 Ok(Signal::SIGHUP) => true,
@@ -100,9 +129,49 @@ pub(super) fn attend(runtime: Handle, held: &Held) -> Result<Exit> {
                 // One that is just ending hears nothing more.
                 runtime.signal(arrived.signal).ok();
             }
+            match signal {
+                Ok(Signal::SIGINT | Signal::SIGTERM) => {
+                    asked += 1;
+                    if asked >= ASKED {
+                        due = Some(Instant::now());
+                        forced = Some(format!("got {asked} SIGTERM/SIGINTs, forcefully exiting"));
+                    }
+                }
+                // A terminal that is closed leaves nobody who could say it again.
+                Ok(Signal::SIGHUP) if terminals > 0 && self::terminals() == 0 => {
+                    due = due.or(Some(Instant::now() + GRACE));
+                }
+                _ => {}
+            }
         }
         if ended {
-            return runtime.wait().context("wait for the runtime");
+            let exit = runtime.wait().context("wait for the runtime")?;
+            return Ok((exit, forced));
+        }
+        if due.is_some_and(|due| Instant::now() >= due) {
+            // What the runtime has not made yet, or has lost hold of, is found when it has ended.
+            kill()
+                .or_else(|_| runtime.signal(Signal::SIGKILL as i32))
+                .ok();
+            due = Some(Instant::now() + GRACE);
         }
     }
+}
+
+/// How many of our streams are a terminal. One that has been closed is none any more.
+fn terminals() -> usize {
+    let streams = [
+        io::stdin().is_terminal(),
+        io::stdout().is_terminal(),
+        io::stderr().is_terminal(),
+    ];
+    streams.into_iter().filter(|is| *is).count()
+}
+
+fn until(due: Option<Instant>) -> PollTimeout {
+    let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+    // Rounded up: not before it is due.
+    left.map_or(PollTimeout::NONE, |left| {
+        PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+    })
 }

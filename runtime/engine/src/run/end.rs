@@ -45,14 +45,24 @@ pub(super) fn settle(ground: Ground<'_>, id: &str, bundle: &Bundle, exit: Exit) 
 
 /// Kills a container, if it is alive, and forgets it.
 pub(super) fn delete(ground: Ground<'_>, id: &str) -> Result<()> {
+    tell(ground, &["delete", "--force", id])
+}
+
+/// Kills a container's program.
+pub(super) fn kill(ground: Ground<'_>, id: &str) -> Result<()> {
+    tell(ground, &["kill", id, "KILL"])
+}
+
+fn tell(ground: Ground<'_>, words: &[&str]) -> Result<()> {
     let mut command = Command::new(ground.runtime);
     command.arg("--root").arg(ground.state);
-    command.args(["delete", "--force", id]).stdin(Stdio::null());
+    command.args(words).stdin(Stdio::null());
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            bail!("delete container {id}: {}", said.trim().replace('\n', " "))
+            let (words, said) = (words.join(" "), said.trim().replace('\n', " "));
+            bail!("{words}: {said}")
         }
         Err(error) => bail!("{}", not_started(ground, &error)),
     }

@@ -7,6 +7,7 @@
 mod accounts;
 mod attend;
 mod bundle;
+pub(crate) mod containers;
 mod end;
 mod host;
 mod root;
@@ -19,7 +20,7 @@ use image::{Config, Digest};
 use store::{NewContainer, Store};
 
 use crate::spec;
-use crate::{Engine, Error, Kind, Result};
+use crate::{Engine, Error, Kind, Result, find};
 
 pub use end::Ended;
 
@@ -74,19 +75,22 @@ impl Engine {
         let ground = self.ground(&state);
         // What somebody else left is nothing that this run has to fail for.
         let mut warnings = sweep::sweep(&ground).err();
+        let container = ground.store.container()?;
         let lease = ground.store.lease()?;
-        if ground.store.hold_image(&lease, image)?.is_none() {
-            return Err(Error::new(
-                Kind::NotFound,
-                format!("No such image: {image}"),
-            ));
-        }
-        let (config, layers) = (self.config(image)?, self.layer_paths(image)?);
+        let record = {
+            // Whoever removes images has seen us before, or we see that it is gone.
+            let _still = self.still()?;
+            containers::note(container.path(), image)?;
+            ground.store.hold_image(&lease, image)?
+        };
+        let record = record.ok_or_else(|| find::no_such(&image.to_string()))?;
+        // By what is held: the names may go meanwhile, and the record with them.
+        let (config, layers) = (self.config_of(&record)?, self.layers_of(&record)?);
         let made = Made {
             config: &config,
             layers: &layers,
         };
-        let mut ended = foreground(made, run, ground).map_err(Error::from)?;
+        let mut ended = foreground(made, run, ground, container).map_err(Error::from)?;
         let warnings = warnings.take().map(|error| format!("{error:#}"));
         ended.warnings.extend(warnings);
         Ok(ended)
@@ -97,15 +101,23 @@ impl Engine {
     /// Where the runtime keeps what it knows of this data root's containers. Another data root may have the same run root, and what is
     /// swept for one must not be the other's.
     fn runtime_state(&self) -> PathBuf {
+        self.below_run_root("runtime")
+    }
+
+    /// A directory in the run root that is of this data root alone.
+    pub(crate) fn below_run_root(&self, name: &str) -> PathBuf {
         let root = Digest::of(self.store().root().as_os_str().as_encoded_bytes());
-        let runtime = self.settings().run_root.join("runtime");
-        runtime.join(root.short())
+        self.settings().run_root.join(name).join(root.short())
     }
 }
 
 /// Makes the container, attends to it, and takes it away.
-pub(crate) fn foreground(made: Made<'_>, run: &Run, ground: Ground<'_>) -> anyhow::Result<Ended> {
-    let container = ground.store.container()?;
+pub(crate) fn foreground(
+    made: Made<'_>,
+    run: &Run,
+    ground: Ground<'_>,
+    container: NewContainer,
+) -> anyhow::Result<Ended> {
     // Before there is anything to lose: a signal that comes early is for the container, and one that comes late finds nothing.
     let signals = attend::Held::take()?;
     let ended = std::thread::scope(|scope| {
@@ -159,8 +171,11 @@ fn within(
     bundle.write(&spec, &files)?;
     root::attach(root, &bundle.root)?;
     let runtime = attend::start(ground, run, &bundle, container.id())?;
-    let exit = attend::attend(runtime, signals)?;
-    end::settle(ground, container.id(), &bundle, exit)
+    let kill = || end::kill(ground, container.id());
+    let (exit, forced) = attend::attend(&runtime, signals, kill)?;
+    let mut ended = end::settle(ground, container.id(), &bundle, exit)?;
+    ended.warnings.extend(forced);
+    Ok(ended)
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Place {
             config: &config,
             layers: std::slice::from_ref(&self.layer),
         };
-        foreground(made, &run, self.ground())
+        foreground(made, &run, self.ground(), self.store.container()?)
     }
 
     /// Nothing is left of any container.

@@ -8,6 +8,7 @@ mod mounts;
 mod process;
 mod seccomp;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -34,6 +35,9 @@ impl std::str::FromStr for Network {
         match name {
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
+            "default" | "bridge" => bail!(
+                "network {name} is not there yet: host (the host's own) and none (nothing but lo) are"
+            ),
             other => bail!("network {other} not found: host and none are there"),
         }
     }
@@ -58,6 +62,8 @@ pub struct Options {
     pub network: Network,
     /// Whether it gets a terminal.
     pub terminal: bool,
+    /// What the runtime and its hooks are told of the container; nothing here takes notice of it.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Where the container is.
@@ -147,6 +153,9 @@ pub fn make(request: &Request<'_>) -> Result<Value> {
             "readonlyPaths": mounts::READ_ONLY,
         },
     });
+    if !options.annotations.is_empty() {
+        spec["annotations"] = json!(options.annotations);
+    }
     if options.network == Network::None {
         spec["linux"]["sysctl"] = json!({
             // In a network of its own any port may be bound and any group may ping.

@@ -242,11 +242,16 @@ fn the_network() {
         assert_eq!(files.hostname, b"name\n");
         assert_eq!(files.resolv_conf, b"resolv");
     }
-    let error = "bridge".parse::<Network>().expect_err("not there");
-    assert_eq!(
-        error.to_string(),
-        "network bridge not found: host and none are there"
-    );
+    for (name, want) in [
+        (
+            "bridge",
+            "network bridge is not there yet: host (the host's own) and none (nothing but lo) are",
+        ),
+        ("own", "network own not found: host and none are there"),
+    ] {
+        let error = name.parse::<Network>().expect_err("not there");
+        assert_eq!(error.to_string(), want);
+    }
 }
 
 #[test]

@@ -118,7 +118,7 @@ pub(super) fn fields(image: &Row, look: &Look) -> Value {
         ("CreatedSince", since),
         ("CreatedAt", sizes::moment(image.created)),
         ("Size", sizes::short(image.size)),
-        ("Containers", unknown()),
+        ("Containers", image.containers.to_string()),
         ("VirtualSize", sizes::human(image.size)),
         ("SharedSize", shared.map_or_else(unknown, sizes::human)),
         ("UniqueSize", unique.map_or_else(unknown, sizes::human)),

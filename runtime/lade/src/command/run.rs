@@ -2,6 +2,7 @@
 
 mod env;
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
@@ -19,6 +20,9 @@ use crate::settings::Settings;
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
+    /// Say something of the container to the runtime and its hooks
+    #[arg(long, value_name = "KEY=VALUE")]
+    annotation: Vec<String>,
     /// Name or id; what is not here is pulled
     #[arg(value_name = "IMAGE")]
     image: String,
@@ -45,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, short = 'i')]
     interactive: bool,
     /// Network: host, or none
-    #[arg(long, value_name = "NETWORK", default_value = "host")]
+    #[arg(long, alias = "net", value_name = "NETWORK", default_value = "host")]
     network: String,
     /// Take the image for this platform: os/architecture[/variant]
     #[arg(long)]
@@ -53,6 +57,9 @@ pub(crate) struct Args {
     /// When to pull the image: always, missing or never
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pull: String,
+    /// Say nothing of a pull
+    #[arg(long, short = 'q')]
+    quiet: bool,
     /// Remove the container at its end, as ever
     #[arg(long)]
     rm: bool,
@@ -108,16 +115,19 @@ fn foreground(args: Args, session: &Session) -> Result<Ended, Failure> {
         let failure = Failure::new("--sig-proxy=false: signals always reach the container");
         return Err(failure.hint("setsid lade run ... keeps those of a terminal away"));
     }
-    if args.interactive && args.tty && !io::stdin().is_terminal() {
+    if args.tty && !(io::stdin().is_terminal() || (!args.interactive && on_terminal())) {
         return Err(Failure::new("the input device is not a TTY").hint("leave out -t"));
     }
     let network = args.network.parse();
     let network = network.map_err(|error| Failure::new(format!("--network: {error:#}")))?;
     let here = |name: &str| std::env::var(name).ok();
     let env = env::all(&args.env_file, &args.env, &here)?;
+    let annotations = args.annotation.iter().map(|text| annotation(text));
+    let annotations = annotations.collect::<Result<_, _>>()?;
     let image = image(&args, session)?;
     let run = Run {
         options: spec::Options {
+            annotations,
             command: args.command,
             entrypoint: args.entrypoint,
             env,
@@ -131,6 +141,20 @@ fn foreground(args: Args, session: &Session) -> Result<Ended, Failure> {
         remove: args.rm,
     };
     Ok(session.engine()?.run(&image, &run)?)
+}
+
+/// Tells whether there is a terminal to show the container's on: one of our streams, or that which we were started from.
+fn on_terminal() -> bool {
+    io::stdout().is_terminal() || io::stderr().is_terminal() || File::open("/dev/tty").is_ok()
+}
+
+fn annotation(text: &str) -> Result<(String, String), Failure> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Failure::new(format!(
+            "--annotation: {text:?} is not KEY=VALUE"
+        ))),
+    }
 }
 
 /// Finds the image, and pulls it when that is needed and allowed.
@@ -155,7 +179,9 @@ fn image(args: &Args, session: &Session) -> Result<Digest, Failure> {
         ("missing", _) => {
             let name = args.image.parse::<Reference>().map(Reference::or_latest);
             let name = name.map_or_else(|_| args.image.clone(), |name| name.to_string());
-            say(&format!("Unable to find image '{name}' locally\n"));
+            if !args.quiet {
+                say(&format!("Unable to find image '{name}' locally\n"));
+            }
         }
         ("always", _) => {}
         (other, _) => {
@@ -167,9 +193,9 @@ fn image(args: &Args, session: &Session) -> Result<Digest, Failure> {
         platform: wanted,
         ..Pull::default()
     };
-    let progress = progress::show(Place::Errors, false, session);
+    let progress = progress::show(Place::Errors, args.quiet, session);
     let pulled = progress.during(|progress| engine.pull(&args.image, &options, progress))?;
-    for line in &pulled.lines {
+    for line in pulled.lines.iter().filter(|_| !args.quiet) {
         say(&format!("{line}\n"));
     }
     let image = pulled.images.first().map(|image| image.id);

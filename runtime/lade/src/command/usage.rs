@@ -78,6 +78,7 @@ impl Part {
 
 /// Docker's four lines, and then what else is in the data root.
 fn parts(usage: &Usage) -> Vec<Part> {
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let part = |name, count, bytes, reclaimable| Part {
         name,
         count,
@@ -86,7 +87,7 @@ fn parts(usage: &Usage) -> Vec<Part> {
         reclaimable,
     };
     let images = Part {
-        active: usize::try_from(usage.active).unwrap_or(usize::MAX),
+        active: count(usage.active),
         ..part(
             "Images",
             usage.images.len(),
@@ -101,7 +102,10 @@ fn parts(usage: &Usage) -> Vec<Part> {
         .saturating_add(usage.trash);
     vec![
         images,
-        part("Containers", 0, usage.containers, 0),
+        Part {
+            active: count(usage.running),
+            ..part("Containers", count(usage.made), usage.containers, 0)
+        },
         part("Local Volumes", 0, 0, 0),
         part("Build Cache", 0, 0, 0),
         part("Unfinished", 0, usage.unfinished, usage.unfinished),
@@ -121,7 +125,6 @@ fn verbose(usage: &Usage, parts: &[Part]) -> Result<String, Failure> {
         let mut fields = images::fields(rows.first()?, &look);
         fields["SharedSize"] = sizes::human(image.shared).into();
         fields["UniqueSize"] = sizes::human(image.unique).into();
-        fields["Containers"] = image.containers.to_string().into();
         Some(fields)
     });
     let table = |text| {
