@@ -20,6 +20,7 @@ mod remove;
 mod run;
 mod search;
 mod store;
+mod templates;
 mod terminal;
 mod usage;
 mod used;

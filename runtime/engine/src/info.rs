@@ -27,6 +27,7 @@ pub struct Info {
     /// How images become roots of containers.
     pub driver: String,
     /// Where all is kept.
+    #[serde(rename = "DockerRootDir")]
     pub data_root: String,
     /// Where things are kept that do not outlive a boot.
     pub run_root: String,
@@ -38,6 +39,9 @@ pub struct Info {
     pub kernel_version: String,
     /// The distribution.
     pub operating_system: String,
+    /// Its version.
+    #[serde(rename = "OSVersion")]
+    pub os_version: String,
     /// The kind of kernel.
     #[serde(rename = "OSType")]
     pub os_type: String,
@@ -46,6 +50,8 @@ pub struct Info {
     /// Processors.
     #[serde(rename = "NCPU")]
     pub processors: u64,
+    /// The version of control groups that containers have.
+    pub cgroup_version: String,
     /// Bytes of memory.
     pub mem_total: u64,
     /// The machine's name.
@@ -81,10 +87,12 @@ impl Engine {
             default_runtime: settings.runtime.display().to_string(),
             server_version: settings.version.clone(),
             kernel_version: read("/proc/sys/kernel/osrelease"),
-            operating_system: distribution(),
+            operating_system: release("PRETTY_NAME").unwrap_or_else(|| "Linux".to_string()),
+            os_version: release("VERSION_ID").unwrap_or_default(),
             os_type: "linux".to_string(),
             architecture: std::env::consts::ARCH.to_string(),
             processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
+            cgroup_version: cgroup_version().to_string(),
             mem_total: memory(),
             name: read("/proc/sys/kernel/hostname"),
             insecure_registries: settings.network.insecure.clone(),
@@ -101,12 +109,21 @@ fn read(path: &str) -> String {
         .to_string()
 }
 
-fn distribution() -> String {
-    let release = read("/etc/os-release");
-    let name = release
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    name.unwrap_or("Linux").trim_matches('"').to_string()
+/// What the distribution says of itself.
+fn release(key: &str) -> Option<String> {
+    let text = read("/etc/os-release");
+    let mut values = text.lines().filter_map(|line| line.split_once('='));
+    let (_, value) = values.find(|(known, _)| *known == key)?;
+    Some(value.trim_matches('"').to_string())
+}
+
+fn cgroup_version() -> &'static str {
+    // It is in the root of the one hierarchy, and of no older one.
+    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        "2"
+    } else {
+        "1"
+    }
 }
 
 fn memory() -> u64 {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::find::{Found, familiar, familiar_names, if_here, no_such};
 use crate::images::Sizes;
-use crate::{Engine, Result, time};
+use crate::{Engine, Result, documents, time};
 
 /// What docker writes where nothing is known.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -19,10 +19,13 @@ impl Engine {
     }
 
     fn object(&self, found: &Found) -> Result<Value> {
-        let config = if found.record.platform.is_some() {
-            self.config_of(&found.record)?
+        let (config, given) = if found.record.platform.is_some() {
+            let id = found.record.config.unwrap_or(found.id);
+            let read = documents::read_config(&self.store, &id)?;
+            let given = serde_json::from_slice(&read.bytes);
+            (read.value, given.unwrap_or_default())
         } else {
-            Config::default()
+            (Config::default(), Value::Null)
         };
         let mut object = Map::new();
         self.names(found, &mut object)?;
@@ -32,13 +35,16 @@ impl Engine {
             "Created".into(),
             json!(config.created.as_deref().unwrap_or(NO_TIME)),
         );
-        object.insert("Container".into(), json!(""));
-        object.insert("DockerVersion".into(), json!(""));
+        object.insert("Container".into(), text(&given["container"]));
+        object.insert("DockerVersion".into(), text(&given["docker_version"]));
         object.insert(
             "Author".into(),
             json!(config.author.as_deref().unwrap_or("")),
         );
-        object.insert("Config".into(), process(config.config.as_ref()));
+        object.insert(
+            "Config".into(),
+            process(config.config.as_ref(), &given["config"]),
+        );
         object.insert("Architecture".into(), json!(config.architecture));
         if let Some(variant) = &config.variant {
             object.insert("Variant".into(), json!(variant));
@@ -111,7 +117,7 @@ impl Engine {
         if let Some(manifest) = &found.manifest
             && let Some(size) = self.store.blob(manifest)?
         {
-            let media_type = crate::documents::read(&self.store, manifest)?;
+            let media_type = documents::read(&self.store, manifest)?;
             let media_type = media_type.value.media_type().to_string();
             let digest = manifest.to_string();
             object.insert(
@@ -128,8 +134,14 @@ fn comment(config: &Config) -> String {
     last.unwrap_or_default()
 }
 
-/// The config as docker writes it: what is unset is there, too, so that templates find it.
-fn process(process: Option<&Process>) -> Value {
+/// A text that only docker's builder writes.
+fn text(given: &Value) -> Value {
+    json!(given.as_str().unwrap_or(""))
+}
+
+/// The config as docker writes it: what is unset is there, too, so that templates find it. `given` is the document itself, which has a few
+/// fields that no container here takes notice of.
+fn process(process: Option<&Process>, given: &Value) -> Value {
     let Some(process) = process else {
         return Value::Null;
     };
@@ -140,21 +152,23 @@ fn process(process: Option<&Process>) -> Value {
             json!(words)
         }
     };
-    let given = serde_json::to_value(process).unwrap_or_default();
+    let known = serde_json::to_value(process).unwrap_or_default();
     let mut object = Map::new();
     let mut set = |name: &str, value: Value| drop(object.insert(name.into(), value));
-    set("Hostname", json!(""));
-    set("Domainname", json!(""));
-    set("User", json!(process.user));
-    for flag in ["AttachStdin", "AttachStdout", "AttachStderr"] {
-        set(flag, json!(false));
+    let flag = |name: &str| json!(given[name].as_bool().unwrap_or(false));
+    for name in ["Hostname", "Domainname"] {
+        set(name, text(&given[name]));
     }
-    let optional = |name: &str| given.get(name).cloned();
+    set("User", json!(process.user));
+    for name in ["AttachStdin", "AttachStdout", "AttachStderr"] {
+        set(name, flag(name));
+    }
+    let optional = |name: &str| known.get(name).cloned();
     if let Some(ports) = optional("ExposedPorts") {
         set("ExposedPorts", ports);
     }
-    for flag in ["Tty", "OpenStdin", "StdinOnce"] {
-        set(flag, json!(false));
+    for name in ["Tty", "OpenStdin", "StdinOnce"] {
+        set(name, flag(name));
     }
     set("Env", list(&process.env));
     set("Cmd", list(&process.cmd));
@@ -163,7 +177,7 @@ fn process(process: Option<&Process>) -> Value {
             set(name, value);
         }
     }
-    set("Image", json!(""));
+    set("Image", text(&given["Image"]));
     set("Volumes", optional("Volumes").unwrap_or(Value::Null));
     set("WorkingDir", json!(process.working_dir));
     set("Entrypoint", list(&process.entrypoint));

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::{Failure, USAGE};
 use crate::table;
-use crate::template::Template;
+use crate::template::{Shape, Template};
 
 /// What a command prints when nobody says how.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +66,15 @@ impl Format {
 pub(crate) fn object(given: &str, value: &Value) -> Result<String, Failure> {
     let text = if given == "json" { "{{json .}}" } else { given };
     let mut out = render(&parse(text)?, value)?;
+    out.push('\n');
+    Ok(out)
+}
+
+/// Renders one object as docker does that has a type for it: by the type's fields, and where one is not known, by the document's.
+pub(crate) fn typed(given: &str, value: &Value, shape: &'static Shape) -> Result<String, Failure> {
+    let template = parse(given)?;
+    let rendered = template.render_as(value, shape);
+    let mut out = rendered.or_else(|_| render(&template, value))?;
     out.push('\n');
     Ok(out)
 }

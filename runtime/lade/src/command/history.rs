@@ -62,10 +62,10 @@ fn fields(step: &HistoryRow, args: &Args, now: i64) -> Value {
         ("ID", id),
         (
             "CreatedSince",
-            if args.human {
-                sizes::ago(step.created, now)
-            } else {
-                at.clone()
+            match step.created {
+                0 => "N/A".to_owned(),
+                created if args.human => sizes::ago(created, now),
+                _ => at.clone(),
             },
         ),
         ("CreatedAt", at),

@@ -102,12 +102,11 @@ pub(super) fn fields(image: &Row, look: &Look) -> Value {
     } else {
         image.id.short()
     };
-    let since = if image.created == 0 {
-        String::new()
-    } else {
-        sizes::ago(image.created, look.now)
-    };
     let unknown = || "N/A".to_owned();
+    let since = match image.created {
+        0 => unknown(),
+        created => sizes::ago(created, look.now),
+    };
     let shared = image.shared_size;
     let unique = shared.map(|shared| image.size.saturating_sub(shared));
     row([

@@ -76,7 +76,8 @@ fn spaced(key: &str) -> String {
         ("NCPU", "CPUs"),
         ("MemTotal", "Total Memory"),
         ("OSType", "OSType"),
-        ("DockerRootDir", "Docker Root Dir"),
+        ("DockerRootDir", "Data Root"),
+        ("OSVersion", "OS Version"),
         ("ID", "ID"),
     ];
     if let Some((_, name)) = known.iter().find(|(known, _)| *known == key) {

@@ -1,9 +1,11 @@
 //! `lade inspect`, `lade image inspect`.
 
+mod fields;
+
 use engine::Kind;
 use serde_json::Value;
 
-use crate::failure::{FAILED, Failure, Problem, USAGE, print};
+use crate::failure::{FAILED, Failure, Problem, print};
 use crate::format;
 use crate::session::Session;
 
@@ -44,9 +46,8 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
             return Err(Failure::new(text).hint("--type image, or leave it out"));
         }
         Some(other) => {
-            return Err(
-                Failure::new(format!("{other:?} is not a valid value for --type")).code(USAGE),
-            );
+            let text = format!("{other:?} is not a valid value for --type");
+            return Err(Failure::new(text));
         }
     }
     let missing = if args.kind.is_some() {
@@ -94,7 +95,7 @@ fn rendered(objects: &[Value], given: Option<&str>) -> Result<String, Failure> {
         Some("json") => Ok(format!("{}\n", Value::from(objects.to_vec()))),
         Some(template) => objects
             .iter()
-            .map(|object| format::object(template, object))
+            .map(|object| format::typed(template, object, &fields::IMAGE))
             .collect(),
     }
 }

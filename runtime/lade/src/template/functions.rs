@@ -1,13 +1,14 @@
 //! The functions of Go's templates, and those that docker adds.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
+use super::escape;
+use super::held::Held;
 use super::print::{kind, plain};
 use super::printf::printf;
-use super::run::{Held, is_true};
+use super::run::is_true;
 
 /// What is filled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,10 @@ const FUNCTIONS: &[(&str, usize, usize)] = &[
     ("eq", 2, usize::MAX),
     ("ge", 2, 2),
     ("gt", 2, 2),
+    ("html", 1, usize::MAX),
     ("index", 1, usize::MAX),
     ("join", 2, 2),
+    ("js", 1, usize::MAX),
     ("json", 1, 1),
     ("le", 2, 2),
     ("len", 1, 1),
@@ -42,6 +45,7 @@ const FUNCTIONS: &[(&str, usize, usize)] = &[
     ("title", 1, 1),
     ("truncate", 2, 2),
     ("upper", 1, 1),
+    ("urlquery", 1, usize::MAX),
 ];
 
 /// Tells whether there is a function of this name.
@@ -95,9 +99,12 @@ pub(super) fn call<'v>(name: &str, arguments: &[Held<'v>], mode: Mode) -> Result
         ("ge", [one, other]) => Value::Bool(order(name, one, other)? != Ordering::Less),
         ("print", values) => Value::from(print(values)),
         ("println", values) => {
-            let words: Vec<String> = values.iter().map(|value| plain(value)).collect();
+            let words: Vec<String> = values.iter().map(Held::text).collect();
             Value::from(format!("{}\n", words.join(" ")))
         }
+        ("html", values) => Value::from(escape::html(&print(values))),
+        ("js", values) => Value::from(escape::js(&print(values))),
+        ("urlquery", values) => Value::from(escape::query(&print(values))),
         ("printf", [format, values @ ..]) => Value::from(printf(text(name, format)?, values)),
         ("json", [value]) => Value::from(value.to_string()),
         ("join", [list, between]) => join(list, text(name, between)?)?,
@@ -116,7 +123,7 @@ pub(super) fn call<'v>(name: &str, arguments: &[Held<'v>], mode: Mode) -> Result
         }
         _ => return Err(format!("{name} cannot be called like this")),
     };
-    Ok(Cow::Owned(value))
+    Ok(Held::made(value))
 }
 
 fn text<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
@@ -164,9 +171,8 @@ fn index<'v>(arguments: &[Held<'v>]) -> Result<Held<'v>, String> {
         [] => return Err("index wants something to look into".to_owned()),
     };
     for key in keys {
-        let absent = match (value.as_ref(), key.as_ref()) {
-            (Value::Object(map), Value::String(_)) => missing(map.values()),
-            (Value::Null, _) => missing([].into_iter()),
+        let absent = match (&*value, &**key) {
+            (Value::Object(_), Value::String(_)) | (Value::Null, _) => value.absent(),
             (Value::Array(list), Value::Number(number)) => {
                 let index = number
                     .as_u64()
@@ -175,7 +181,7 @@ fn index<'v>(arguments: &[Held<'v>]) -> Result<Held<'v>, String> {
                     let length = list.len();
                     return Err(format!("index {number} is outside of a list of {length}"));
                 }
-                Value::Null
+                Held::made(Value::Null)
             }
             (Value::String(text), Value::Number(number)) => {
                 let index = number
@@ -185,37 +191,16 @@ fn index<'v>(arguments: &[Held<'v>]) -> Result<Held<'v>, String> {
                 let length = text.len();
                 let byte =
                     byte.ok_or_else(|| format!("index {number} is outside of a text of {length}"))?;
-                Value::from(*byte)
+                Held::made(*byte)
             }
             (whole, key) => {
                 let (whole, key) = (kind(whole), kind(key));
                 return Err(format!("{whole} has no index that is {key}"));
             }
         };
-        let found = match &value {
-            Cow::Borrowed(whole) => at(whole, key).map(Cow::Borrowed),
-            Cow::Owned(whole) => at(whole, key).cloned().map(Cow::Owned),
-        };
-        value = found.unwrap_or(Cow::Owned(absent));
+        value = value.at(key).unwrap_or(absent);
     }
     Ok(value)
-}
-
-fn at<'a>(whole: &'a Value, key: &Value) -> Option<&'a Value> {
-    match key {
-        Value::String(name) => whole.get(name),
-        Value::Number(index) => whole.get(usize::try_from(index.as_u64()?).ok()?),
-        _ => None,
-    }
-}
-
-/// Returns what a key gives that is not there: among texts (labels) an empty one, as Go has it, else nothing.
-fn missing<'a>(mut others: impl Iterator<Item = &'a Value>) -> Value {
-    if others.all(Value::is_string) {
-        Value::from("")
-    } else {
-        Value::Null
-    }
 }
 
 fn slice(value: &Value, bounds: &[Held<'_>]) -> Result<Value, String> {
@@ -301,7 +286,7 @@ fn print(values: &[Held<'_>]) -> String {
         if before.is_some_and(|before| !before.is_string() && !value.is_string()) {
             out.push(' ');
         }
-        out.push_str(&plain(value));
+        out.push_str(&value.text());
     }
     out
 }

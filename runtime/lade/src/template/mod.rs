@@ -5,20 +5,24 @@
 //! text -> tokens (lex) -> tree (parse) -> text (run, with functions and print)
 //! ```
 //!
-//! Not here are `define`, `template` and `block`, and methods. A field that is not there is an error, so that a mistyped name is noticed; Go
-//! prints `<no value>` for some of them.
+//! Not here are `define`, `template` and `block`, and methods. A field that is not there is an error, so that a mistyped name is noticed; one
+//! that docker's type has ([`Shape`]) is there also where the document leaves it out.
 
+mod escape;
 mod functions;
+mod held;
 mod lex;
 mod parse;
 mod print;
 mod printf;
 mod run;
+mod shape;
 mod tree;
 
 use serde_json::Value;
 
 use functions::Mode;
+pub use shape::Shape;
 
 /// A template that was read and can be filled in as often as wanted.
 #[derive(Debug)]
@@ -40,17 +44,27 @@ impl Template {
 
     /// Returns the text with the fields of `data` filled in. The error is one line and names the column.
     pub fn render(&self, data: &Value) -> Result<String, String> {
-        self.fill(data, Mode::Values)
+        self.fill(data, None, Mode::Values)
+    }
+
+    /// The same of data whose type in docker's code is known.
+    pub fn render_as(&self, data: &Value, shape: &'static Shape) -> Result<String, String> {
+        self.fill(data, Some(shape), Mode::Values)
     }
 
     /// Returns the line above a table: the text with the headers from `names` (an object of strings) filled in for the fields. Functions that
     /// change how a value looks let a header pass as it is.
     pub fn header(&self, names: &Value) -> Result<String, String> {
-        self.fill(names, Mode::Headers)
+        self.fill(names, None, Mode::Headers)
     }
 
-    fn fill(&self, data: &Value, mode: Mode) -> Result<String, String> {
-        run::run(&self.nodes, data, mode).map_err(|fault| fault.at_column(&self.text))
+    fn fill(
+        &self,
+        data: &Value,
+        shape: Option<&'static Shape>,
+        mode: Mode,
+    ) -> Result<String, String> {
+        run::run(&self.nodes, data, shape, mode).map_err(|fault| fault.at_column(&self.text))
     }
 }
 

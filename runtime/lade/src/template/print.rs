@@ -2,14 +2,6 @@
 
 use serde_json::{Number, Value};
 
-/// Returns what `{{value}}` prints.
-pub(super) fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "<no value>".to_owned(),
-        other => plain(other),
-    }
-}
-
 /// Returns what `%v` prints: `[a b]`, `map[k:v]` with sorted keys, `<nil>`.
 pub(super) fn plain(value: &Value) -> String {
     let mut out = String::new();

@@ -5,8 +5,8 @@ use std::str::Chars;
 
 use serde_json::{Number, Value};
 
+use super::held::Held;
 use super::print::{compose, exponential, general, plain, quoted};
-use super::run::Held;
 
 /// The widest field and the longest fraction that Go fills.
 const WIDEST: usize = 1_000_000;
@@ -46,7 +46,7 @@ pub(super) fn printf(format: &str, arguments: &[Held<'_>]) -> String {
             Some('%') => out.push('%'),
             Some(verb) => match arguments.next() {
                 None => out.push_str(&format!("%!{verb}(MISSING)")),
-                Some(value) => out.push_str(&form.value(verb, value)),
+                Some(value) => out.push_str(&form.value(verb, &value.filled(verb))),
             },
         }
     }

@@ -1,19 +1,21 @@
 //! Fills a template in.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use super::functions::{self, Mode};
-use super::tree::{Branch, Command, Field, Keep, Node, Operand, Pipeline, Term};
+use super::held::Held;
+use super::shape::Shape;
+use super::tree::{Branch, Command, Keep, Node, Operand, Pipeline, Term};
 use super::{Fault, print};
 
-/// A value of the data or of the template, or one that was computed.
-pub(super) type Held<'v> = Cow<'v, Value>;
-
-/// Returns the text of `nodes` over `data`.
-pub(super) fn run(nodes: &[Node], data: &Value, mode: Mode) -> Result<String, Fault> {
-    let data = Cow::Borrowed(data);
+/// Returns the text of `nodes` over `data`, which has docker's type where one is given.
+pub(super) fn run(
+    nodes: &[Node],
+    data: &Value,
+    shape: Option<&'static Shape>,
+    mode: Mode,
+) -> Result<String, Fault> {
+    let data = Held::of(data, shape);
     let mut run = Run {
         variables: vec![("$", data.clone())],
         out: String::new(),
@@ -65,7 +67,7 @@ impl<'v> Run<'v> {
             Node::Action(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
                 if pipeline.variables.is_none() {
-                    self.out.push_str(&print::shown(&value));
+                    self.out.push_str(&value.shown());
                 }
                 return Ok(Flow::On);
             }
@@ -137,7 +139,7 @@ impl<'v> Run<'v> {
         for command in &pipeline.commands {
             value = Some(self.command(command, dot, value)?);
         }
-        Ok(value.unwrap_or(Cow::Owned(Value::Null)))
+        Ok(value.unwrap_or(Held::made(Value::Null)))
     }
 
     fn command(
@@ -148,7 +150,7 @@ impl<'v> Run<'v> {
     ) -> Result<Held<'v>, Fault> {
         let (first, rest) = match &command.operands[..] {
             [first, rest @ ..] => (first, rest),
-            [] => return Ok(Cow::Owned(Value::Null)),
+            [] => return Ok(Held::made(Value::Null)),
         };
         match &first.term {
             Term::Function(name) => self.call(name, first.at, rest, dot, piped),
@@ -197,14 +199,15 @@ impl<'v> Run<'v> {
     fn operand(&mut self, operand: &'v Operand, dot: &Held<'v>) -> Result<Held<'v>, Fault> {
         let mut value = match &operand.term {
             Term::Dot => dot.clone(),
-            Term::Nil => Cow::Owned(Value::Null),
-            Term::Literal(value) => Cow::Borrowed(value),
+            Term::Nil => Held::made(Value::Null),
+            Term::Literal(value) => Held::of(value, None),
             Term::Variable(name) => self.variable(name),
             Term::Function(name) => self.call(name, operand.at, &[], dot, None)?,
             Term::Nested(pipeline) => self.pipeline(pipeline, dot)?,
         };
         for field in &operand.fields {
-            value = of_field(value, field)?;
+            let found = value.field(&field.name);
+            value = found.map_err(|what| Fault::new(field.at, what))?;
         }
         Ok(value)
     }
@@ -212,7 +215,7 @@ impl<'v> Run<'v> {
     fn variable(&self, name: &str) -> Held<'v> {
         let known = self.variables.iter().rev().find(|(n, _)| *n == name);
         // The parser lets none pass that is not declared.
-        known.map_or(Cow::Owned(Value::Null), |(_, value)| value.clone())
+        known.map_or(Held::made(Value::Null), |(_, value)| value.clone())
     }
 }
 
@@ -237,7 +240,7 @@ struct Rounds<'v> {
 impl<'v> Rounds<'v> {
     fn new(value: Held<'v>) -> Result<Self, String> {
         let mut keys = Vec::new();
-        let count = match value.as_ref() {
+        let count = match &*value {
             Value::Null => 0,
             Value::Array(list) => list.len(),
             Value::Object(map) => {
@@ -257,20 +260,13 @@ impl<'v> Rounds<'v> {
 
     /// Returns key and element; `round` is less than the count.
     fn round(&self, round: usize) -> (Held<'v>, Held<'v>) {
-        let index: Held<'v> = Cow::Owned(Value::from(round));
-        let name = self.keys.get(round).map_or("", String::as_str);
-        let element = match &self.value {
-            Cow::Borrowed(Value::Array(list)) => list.get(round).map(Cow::Borrowed),
-            Cow::Borrowed(Value::Object(map)) => map.get(name).map(Cow::Borrowed),
-            Cow::Owned(Value::Array(list)) => list.get(round).cloned().map(Cow::Owned),
-            Cow::Owned(Value::Object(map)) => map.get(name).cloned().map(Cow::Owned),
-            _ => None,
+        let key = match &*self.value {
+            Value::Object(_) => Value::from(self.keys.get(round).map_or("", String::as_str)),
+            _ => Value::from(round),
         };
-        let key = match self.value.as_ref() {
-            Value::Object(_) => Cow::Owned(Value::from(name)),
-            _ => index.clone(),
-        };
-        (key, element.unwrap_or(index))
+        let element = self.value.at(&key);
+        let key = Held::made(key);
+        (key.clone(), element.unwrap_or(key))
     }
 }
 
@@ -284,33 +280,4 @@ pub(super) fn is_true(value: &Value) -> bool {
         Value::Array(list) => !list.is_empty(),
         Value::Object(map) => !map.is_empty(),
     }
-}
-
-fn of_field<'v>(value: Held<'v>, field: &Field) -> Result<Held<'v>, Fault> {
-    let name = &field.name;
-    let there = match &value {
-        Cow::Borrowed(Value::Object(map)) => map.get(name).map(Cow::Borrowed),
-        Cow::Owned(Value::Object(map)) => map.get(name).cloned().map(Cow::Owned),
-        _ => None,
-    };
-    there.ok_or_else(|| {
-        let what = match value.as_ref() {
-            Value::Object(map) if map.is_empty() => "nothing is there".to_owned(),
-            Value::Object(map) => format!("there are {}", some(map.keys())),
-            Value::Null => "there is nothing that could have it".to_owned(),
-            other => format!("what should have it is {}", print::kind(other)),
-        };
-        Fault::new(field.at, format!("no field {name:?}; {what}"))
-    })
-}
-
-/// Lists names, but not without end.
-fn some<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    const MOST: usize = 40;
-    // Labels are somebody else's words.
-    let mut names: Vec<String> = names.map(|name| name.escape_debug().to_string()).collect();
-    names.sort_unstable();
-    let more = if names.len() > MOST { ", ..." } else { "" };
-    names.truncate(MOST);
-    format!("{}{more}", names.join(", "))
 }

@@ -111,6 +111,9 @@ const GO: &[(&str, &str)] = &[
     ("{{index .Nums 1}}", "2"),
     ("{{index .Nums}}", "[1 2 3]"),
     ("{{print (printf \"%d\" 3) | len}}", "1"),
+    ("{{html .Html}} {{html \"a\\\"'b\"}} {{.Html | html}} {{html .List 1 2}}", "&lt;a&amp;b&gt; a&#34;&#39;b &lt;a&amp;b&gt; [a b c] 1 2"),
+    ("{{urlquery \"a b&c/d~-_.\"}} {{urlquery \"\u{e9}\"}}", "a+b%26c%2Fd~-_. %C3%A9"),
+    ("{{js \"it's <a> \\\"b\\\" = & \\\\\"}} {{js \"a\\nb\"}}", "it\\'s \\u003Ca\\u003E \\\"b\\\" \\u003D \\u0026 \\\\ a\\u000Ab"),
     ("{{- /* a */ -}}", ""),
     ("{{/* a */ -}} x", "x"),
 ];
@@ -184,7 +187,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("{{..Name}}", "column 4: `.Name` is not expected here"),
     ("{{.Name | }}", "column 1: a value is missing"),
     ("{{define \"x\"}}{{end}}", "\"define\" is not known here"),
-    ("{{html .Name}}", "there is no function \"html\"; there are and eq"),
+    ("{{call .Name}}", "there is no function \"call\"; there are and eq"),
     ("a\n{{.Name}}\n{{nope}}", "line 3, column 3: there is no function"),
     ("{{join .List 3}}", "column 3: join wants a text, this is a number"),
     ("{{truncate .Name -1}}", "a number from 0 to 1000000, not -1"),
