@@ -67,22 +67,28 @@ async fn open(flow: &Flow, span: &Range<u64>) -> Result<BlobStream> {
         descriptor,
         ..
     } = flow;
-    Ok(client.blob(repository, descriptor, span.clone()).await?)
+    let stream = client.blob(repository, descriptor, span.clone()).await?;
+    if stream.host() != repository.host {
+        flow.front.want_all();
+    }
+    Ok(stream)
 }
 
 /// Fetches the pieces in order, so that the contiguous beginning grows while the lanes are at work.
 async fn in_lanes(flow: &Arc<Flow>, first: BlobStream, pieces: Vec<Range<u64>>) -> Result<()> {
-    let queue = Arc::new(Mutex::new(VecDeque::from(pieces)));
+    let mut queue = VecDeque::from(pieces);
+    // No other lane gets the piece that is under way.
+    let mut first = queue.pop_front().map(|span| (span, first));
+    let queue = Arc::new(Mutex::new(queue));
     let mut lanes = JoinSet::new();
-    let mut first = Some(first);
     for _ in 0..LANES {
-        let (flow, queue, mut first) = (Arc::clone(flow), Arc::clone(&queue), first.take());
+        let (flow, queue, first) = (Arc::clone(flow), Arc::clone(&queue), first.take());
         lanes.spawn(async move {
+            if let Some((span, stream)) = first {
+                write(&flow, stream, &[span]).await?;
+            }
             while let Some(span) = next(&queue) {
-                let stream = match first.take() {
-                    Some(stream) => stream,
-                    None => open(&flow, &span).await?,
-                };
+                let stream = open(&flow, &span).await?;
                 write(&flow, stream, &[span]).await?;
             }
             anyhow::Ok(())
