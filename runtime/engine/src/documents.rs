@@ -13,6 +13,9 @@ pub(crate) const DOCUMENT: u64 = Document::MOST_BYTES as u64;
 /// Configs are no larger than this.
 pub(crate) const CONFIG: u64 = Config::MOST_BYTES as u64;
 
+/// An index in an index is allowed, and so on; but not for ever.
+pub(crate) const DEPTH: usize = 4;
+
 /// A manifest or an index, and the bytes that its digest is of.
 #[derive(Debug, Clone)]
 pub(crate) struct Read<T> {
@@ -74,6 +77,10 @@ impl Documents {
     /// What the store remembers of the image.
     pub(crate) fn record(&self, size: u64) -> ImageRecord {
         let config = self.config.as_ref();
+        // What is not unpacked has the size of its blobs.
+        let layers = self.manifest.value.layers.iter();
+        let blobs = layers.fold(0, |sum: u64, layer| sum.saturating_add(layer.size));
+        let size = if config.is_some() { size } else { blobs };
         ImageRecord {
             id: self.id(),
             manifest: Some(self.manifest.digest),

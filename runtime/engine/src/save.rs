@@ -8,10 +8,11 @@ use std::os::fd::AsFd;
 use anyhow::{Context, bail};
 use image::{Descriptor, Digest, Document, Index, Manifest, Platform, Reference, media};
 use serde::Serialize;
-use store::{Lease, Store};
+use store::{ImageRecord, Lease, Store};
 
 use crate::archive::Writer;
-use crate::find::{Found, find};
+use crate::archive::layout::{CONTAINERD, OCI, blob_path};
+use crate::find::{Found, find, no_such};
 use crate::push::{make_manifest, open_layer};
 use crate::{Engine, Error, Kind, Result, documents};
 
@@ -21,11 +22,6 @@ pub struct Save {
     /// Only images for this machine.
     pub platform: Option<Platform>,
 }
-
-/// Names with everything said.
-const CONTAINERD: &str = "io.containerd.image.name";
-/// A tag.
-const OCI: &str = "org.opencontainers.image.ref.name";
 
 impl Engine {
     /// Writes images. All of them are looked up before the first byte.
@@ -47,6 +43,8 @@ impl Engine {
 
 /// An image, and the names it is saved with.
 struct Wanted {
+    /// What the user has called it, first.
+    asked: String,
     found: Found,
     names: BTreeSet<Reference>,
 }
@@ -62,6 +60,7 @@ fn wanted(store: &Store, names: &[String], options: &Save) -> Result<Vec<Wanted>
             let place = *places.entry(found.id).or_insert(images.len());
             if place == images.len() {
                 images.push(Wanted {
+                    asked: name.clone(),
                     found,
                     names: BTreeSet::new(),
                 });
@@ -137,22 +136,21 @@ struct Item {
     layers: Vec<String>,
 }
 
-fn path(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
-}
-
 impl Plan {
     fn image(&mut self, store: &Store, lease: &Lease, image: &Wanted) -> anyhow::Result<()> {
-        store.hold_image(lease, &image.found.id)?;
-        let (manifest, bytes) = match image.found.manifest {
+        let gone = || no_such(&image.asked);
+        let record = store.hold_image(lease, &image.found.id)?.ok_or_else(gone)?;
+        let (manifest, bytes) = match image.found.manifest.or(record.manifest) {
             Some(digest) => {
+                // The name may mean another one by now.
+                store.hold_blob(lease, &digest)?.ok_or_else(gone)?;
                 let document = documents::read(store, &digest)?;
                 let Document::Manifest(manifest) = document.value else {
                     bail!("manifest {digest} of image {} is an index", image.found.id);
                 };
                 (manifest, document.bytes)
             }
-            None => self.made_here(store, &image.found)?,
+            None => self.made_here(store, &record)?,
         };
         for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
             self.blob(store, blob)?;
@@ -160,7 +158,8 @@ impl Plan {
         let digest = Digest::of(&bytes);
         let size = bytes.len() as u64;
         let contents = Contents::Bytes(bytes);
-        self.files.insert(path(&digest), File { size, contents });
+        self.files
+            .insert(blob_path(&digest), File { size, contents });
         self.name(
             image,
             &manifest,
@@ -170,7 +169,7 @@ impl Plan {
     }
 
     fn blob(&mut self, store: &Store, blob: &Descriptor) -> anyhow::Result<()> {
-        let path = path(&blob.digest);
+        let path = blob_path(&blob.digest);
         if self.files.contains_key(&path) {
             return Ok(());
         }
@@ -185,13 +184,17 @@ impl Plan {
 
     /// An image without manifest gets one for the archive; layers that have no blob are packed, and not compressed: whoever wants that
     /// compresses all.
-    fn made_here(&mut self, store: &Store, found: &Found) -> anyhow::Result<(Manifest, Vec<u8>)> {
-        let config = found.record.config.unwrap_or(found.id);
+    fn made_here(
+        &mut self,
+        store: &Store,
+        record: &ImageRecord,
+    ) -> anyhow::Result<(Manifest, Vec<u8>)> {
+        let config = record.config.unwrap_or(record.id);
         let size = store
             .blob(&config)?
             .with_context(|| format!("config {config} is not here"))?;
         let mut layers = Vec::new();
-        for diff_id in &found.record.layers {
+        for diff_id in &record.layers {
             let layer = match crate::push::known_form(store, diff_id)? {
                 Some(layer) => layer,
                 None => self.packed(store, diff_id)?,
@@ -205,7 +208,7 @@ impl Plan {
 
     /// Packs a layer once for nothing but its size, which stands before its contents in a tar.
     fn packed(&mut self, store: &Store, diff_id: &Digest) -> anyhow::Result<Descriptor> {
-        if let Some(known) = self.files.get(&path(diff_id)) {
+        if let Some(known) = self.files.get(&blob_path(diff_id)) {
             return Ok(Descriptor::new(media::OCI_LAYER, *diff_id, known.size));
         }
         let (size, found) = pack(store, diff_id, &mut io::sink())?;
@@ -216,7 +219,8 @@ impl Plan {
             bail!(Error::new(Kind::Damaged, text).with_hint("see which with `lade image verify`"));
         }
         let contents = Contents::Layer(*diff_id);
-        self.files.insert(path(diff_id), File { size, contents });
+        self.files
+            .insert(blob_path(diff_id), File { size, contents });
         Ok(Descriptor::new(media::OCI_LAYER, *diff_id, size))
     }
 
@@ -239,12 +243,12 @@ impl Plan {
         }
         let tags: Vec<String> = image.names.iter().map(ToString::to_string).collect();
         self.items.push(Item {
-            config: path(&manifest.config.digest),
+            config: blob_path(&manifest.config.digest),
             repo_tags: (!tags.is_empty()).then_some(tags),
             layers: manifest
                 .layers
                 .iter()
-                .map(|layer| path(&layer.digest))
+                .map(|layer| blob_path(&layer.digest))
                 .collect(),
         });
     }

@@ -1,15 +1,15 @@
 //! Verify: every byte of an image is read again and compared: blobs with their digests, files with their layers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::AsFd;
 
 use anyhow::Context;
 use image::{Digest, Hasher};
-use store::Store;
+use store::{ImageRecord, Store};
 
-use crate::find::familiar_names;
+use crate::find::{familiar_names, no_such};
 use crate::progress::{Event, Step};
 use crate::push::{known_form, open_layer};
 use crate::{Engine, Progress, Result, unpack};
@@ -32,18 +32,26 @@ pub struct Verified {
 impl Engine {
     /// Compares images with what they were, byte by byte; without names, all that are here.
     pub fn verify(&self, names: &[String], progress: &dyn Progress) -> Result<Vec<Verified>> {
-        let mut ids = BTreeSet::new();
+        let mut ids = BTreeMap::new();
         for name in names {
-            ids.insert(self.find(name)?.id);
+            ids.insert(self.find(name)?.id, Some(name));
         }
         if names.is_empty() {
-            ids.extend(self.store.images()?.into_iter().map(|image| image.id));
+            let images = self.store.images()?;
+            ids.extend(images.into_iter().map(|image| (image.id, None)));
         }
         // What several images have is read once.
         let mut seen = Seen::default();
-        ids.iter()
-            .map(|id| self.verify_one(id, &mut seen, progress))
-            .collect()
+        let mut all = Vec::new();
+        for (id, name) in ids {
+            match (self.verify_one(&id, &mut seen, progress)?, name) {
+                (Some(verified), _) => all.push(verified),
+                // Somebody has removed it since.
+                (None, Some(name)) => return Err(no_such(name)),
+                (None, None) => {}
+            }
+        }
+        Ok(all)
     }
 
     fn verify_one(
@@ -51,10 +59,11 @@ impl Engine {
         id: &Digest,
         seen: &mut Seen,
         progress: &dyn Progress,
-    ) -> Result<Verified> {
-        let record = self.record(id)?;
+    ) -> Result<Option<Verified>> {
         let lease = self.store.lease()?;
-        self.store.hold_image(&lease, id)?;
+        let Some(record) = self.store.hold_image(&lease, id)? else {
+            return Ok(None);
+        };
         let names = familiar_names(&self.store, id)?;
         let mut verified = Verified {
             id: *id,
@@ -63,12 +72,7 @@ impl Engine {
             layers: 0,
             differences: Vec::new(),
         };
-        let mut blobs: BTreeSet<Digest> =
-            record.config.into_iter().chain(record.manifest).collect();
-        for document in blobs.clone() {
-            blobs.extend(self.store.links_of(&document)?);
-        }
-        for blob in blobs {
+        for blob in blobs_of(&self.store, &record)? {
             if self.store.blob(&blob)?.is_none() || !seen.blobs.insert(blob) {
                 continue;
             }
@@ -96,8 +100,24 @@ impl Engine {
             let of = |line: String| format!("layer {}: {line}", layer.short());
             verified.differences.extend(differences.into_iter().map(of));
         }
-        Ok(verified)
+        Ok(Some(verified))
     }
+}
+
+/// Everything that leads to an image and from it: also the manifests that its names mean, the indexes that led to it, and what those name.
+fn blobs_of(store: &Store, record: &ImageRecord) -> Result<BTreeSet<Digest>> {
+    let mut next: Vec<Digest> = record.config.into_iter().chain(record.manifest).collect();
+    let names = store.names_of(&record.id)?;
+    next.extend(names.into_iter().filter_map(|name| name.manifest));
+    let pins = store.digests_of(&record.id)?;
+    next.extend(pins.into_iter().flat_map(|pin| [pin.digest, pin.manifest]));
+    let mut blobs = BTreeSet::new();
+    while let Some(blob) = next.pop() {
+        if blobs.insert(blob) {
+            next.extend(store.links_of(&blob)?);
+        }
+    }
+    Ok(blobs)
 }
 
 /// What was read already.

@@ -1,5 +1,6 @@
 //! Archives of images as files: a tar with documents and blobs in it. What a layer's tar holds is none of this.
 
+pub(crate) mod layout;
 mod plain;
 mod read;
 mod write;

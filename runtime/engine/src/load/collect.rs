@@ -9,9 +9,10 @@ use anyhow::{Context, Result, bail};
 use image::{Algorithm, Digest, Hasher};
 use store::{Ingest, Lease, Partial, StagedBlob, Store};
 
+use crate::archive::layout::blob_path;
 use crate::archive::{Archive, What};
 use crate::documents::CONFIG;
-use crate::{Error, Kind};
+use crate::{Error, Kind, unpack};
 
 /// Documents in memory, all together.
 const TEXTS: u64 = 64 << 20;
@@ -31,6 +32,8 @@ pub(crate) struct Collected {
     names: usize,
     /// Of documents and names.
     size: u64,
+    /// Of all files.
+    bytes: u64,
 }
 
 /// A file that is a blob now.
@@ -127,6 +130,12 @@ impl Collected {
         size: u64,
         mut contents: impl Read,
     ) -> Result<()> {
+        self.bytes = self.bytes.saturating_add(size);
+        let most = unpack::options().limits.bytes;
+        if self.bytes > most {
+            let text = format!("{path}: it holds more than {most} bytes with this file");
+            bail!(Error::new(Kind::Damaged, text));
+        }
         if let Some(digest) = digest_of(&path) {
             let blob = known(store, lease, digest, size, contents).with_context(|| path.clone())?;
             self.blobs.insert(path, blob);
@@ -151,11 +160,6 @@ impl Collected {
         }
         Ok(())
     }
-}
-
-/// Where an OCI layout keeps a blob.
-pub(crate) fn blob_path(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
 fn digest_of(path: &str) -> Option<Digest> {
@@ -249,11 +253,16 @@ fn known(
     size: u64,
     contents: impl Read,
 ) -> Result<Blob> {
-    let staged = match store.ingest(lease, &digest, size)? {
-        Ingest::Stored(_) => None,
-        Ingest::Staged(staged) => Some(staged),
-        Ingest::Partial(partial) => Some(fill(partial, contents)?),
+    let (staged, have) = match store.ingest(lease, &digest, size)? {
+        Ingest::Stored(have) => (None, have),
+        Ingest::Staged(staged) => (Some(staged.clone()), staged.size()),
+        Ingest::Partial(partial) => (Some(fill(partial, contents)?), size),
     };
+    if have != size {
+        let text =
+            format!("it has {size} bytes, and the blob of that digest, which is here, {have}");
+        bail!(Error::new(Kind::Damaged, text));
+    }
     Ok(Blob {
         digest,
         size,

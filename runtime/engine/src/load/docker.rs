@@ -1,6 +1,6 @@
 //! Docker's archive: `manifest.json` names configs, names and the layers' tars.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use image::{Digest, Reference};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use store::{ImageRecord, Lease, Store};
 
 use super::collect::Collected;
-use super::{Candidate, Part};
+use super::{Candidate, Candidates, Part};
 use crate::documents::{self, CONFIG, Read};
 use crate::{Error, Kind};
 
@@ -30,12 +30,10 @@ pub(crate) fn read(
     lease: &Lease,
     collected: &Collected,
     manifest: &[u8],
-    found: &mut Vec<Candidate>,
+    found: &mut Candidates,
 ) -> Result<()> {
     let items: Vec<Item> = serde_json::from_slice(manifest)
         .map_err(|error| Error::new(Kind::Damaged, format!("manifest.json: {error}")))?;
-    let known = found.iter().enumerate();
-    let mut images: BTreeMap<Digest, usize> = known.map(|(at, one)| (one.record.id, at)).collect();
     let mut configs: BTreeMap<String, usize> = BTreeMap::new();
     for item in items {
         let names = names(&item)?;
@@ -44,20 +42,17 @@ pub(crate) fn read(
             *at
         } else {
             let config = config(store, collected, &item.config)?;
-            let next = found.len();
-            let at = *images.entry(config.digest).or_insert(next);
-            if at == next {
-                let paths = item.layers.unwrap_or_default();
-                found.push(candidate(store, lease, collected, &config, &paths)?);
-            }
+            let at = match found.place(&config.digest) {
+                Some(at) => at,
+                None => {
+                    let paths = item.layers.unwrap_or_default();
+                    found.add(candidate(store, lease, collected, &config, &paths)?)?
+                }
+            };
             configs.insert(path, at);
             at
         };
-        found[at].names.extend(names);
-    }
-    for image in found {
-        let mut seen = BTreeSet::new();
-        image.names.retain(|name| seen.insert(name.clone()));
+        found.name(at, names)?;
     }
     Ok(())
 }

@@ -189,7 +189,8 @@ fn is_packable(unpacked: &unpack::Unpacked, diff_id: &Digest) -> Result<bool> {
     let dir = crate::push::open_layer(&unpacked.staged.path())?;
     match layer::pack(dir.as_fd(), AtMost(unpacked.tar_bytes)) {
         Ok(packed) => Ok(Digest::from_sha256(packed.tar_sha256) == *diff_id),
-        Err(layer::Error::Write(_)) => Ok(false),
+        // One whose names are too many to be packed is kept as it came.
+        Err(layer::Error::Write(_) | layer::Error::Limit { .. }) => Ok(false),
         Err(error) => Err(Error::new(Kind::Damaged, error.to_string()).into()),
     }
 }

@@ -6,17 +6,11 @@ use anyhow::{Context, Result, bail};
 use image::{Descriptor, Digest, Document, Platform, Reference, media};
 use store::{Lease, Store};
 
-use super::collect::{Collected, blob_path};
-use super::{Candidate, Load, Part};
-use crate::documents::{self, CONFIG, DOCUMENT, Documents, Read};
+use super::collect::Collected;
+use super::{Candidate, Candidates, Load, Part};
+use crate::archive::layout::{CONTAINERD, OCI, blob_path};
+use crate::documents::{self, CONFIG, DEPTH, DOCUMENT, Documents, Read};
 use crate::{Error, Kind};
-
-/// An index in an index is allowed, and so on; but not for ever.
-const DEPTH: usize = 4;
-/// The name with everything said.
-const CONTAINERD: &str = "io.containerd.image.name";
-/// A name or a tag, by whoever wrote it.
-const OCI: &str = "org.opencontainers.image.ref.name";
 
 /// Finds the images of a layout.
 pub(crate) fn read(
@@ -24,7 +18,7 @@ pub(crate) fn read(
     lease: &Lease,
     collected: &Collected,
     options: &Load,
-) -> Result<Vec<Candidate>> {
+) -> Result<Candidates> {
     let text = collected.text("index.json").unwrap_or_default();
     let index = Document::parse(text, Some(media::OCI_INDEX))
         .map_err(|error| Error::new(Kind::Damaged, format!("index.json: {error}")))?;
@@ -39,14 +33,13 @@ pub(crate) fn read(
         lease,
         collected,
         wanted: options.platform.as_ref(),
-        found: Vec::new(),
-        images: BTreeMap::new(),
+        found: Candidates::default(),
         done: BTreeMap::new(),
     };
     for entry in &index.manifests {
         if let Some(at) = layout.follow(entry, &mut Vec::new())? {
             // It may be the same image under another name.
-            layout.found[at].names.extend(names(entry));
+            layout.found.name(at, names(entry))?;
         }
     }
     Ok(layout.found)
@@ -58,9 +51,7 @@ struct Layout<'a> {
     lease: &'a Lease,
     collected: &'a Collected,
     wanted: Option<&'a Platform>,
-    found: Vec<Candidate>,
-    /// Where in `found` an image is.
-    images: BTreeMap<Digest, usize>,
+    found: Candidates,
     /// Which image a document, read as what it was said to be, led to.
     done: BTreeMap<(Digest, String), Option<usize>>,
 }
@@ -72,7 +63,9 @@ impl Layout<'_> {
         entry: &Descriptor,
         above: &mut Vec<(Digest, Vec<u8>)>,
     ) -> Result<Option<usize>> {
-        let key = (entry.digest, entry.media_type.clone());
+        // What stands behind the type has no end of forms.
+        let kind = entry.media_type.split(';').next().unwrap_or_default();
+        let key = (entry.digest, kind.trim().to_ascii_lowercase());
         if let Some(done) = self.done.get(&key) {
             return Ok(*done);
         }
@@ -136,8 +129,14 @@ impl Layout<'_> {
         manifest: Read<image::Manifest>,
         above: &[(Digest, Vec<u8>)],
     ) -> Result<usize> {
-        let config = if manifest.value.is_image() {
-            let digest = manifest.value.config.digest;
+        let is_image = manifest.value.is_image();
+        let digest = manifest.value.config.digest;
+        let id = if is_image { digest } else { manifest.digest };
+        // Before its config is read: many manifests may name one.
+        if let Some(at) = self.found.place(&id) {
+            return Ok(at);
+        }
+        let config = if is_image {
             Some(documents::parse_config(
                 digest,
                 self.bytes(&digest, CONFIG)?,
@@ -147,12 +146,7 @@ impl Layout<'_> {
         };
         let documents = Documents { manifest, config };
         let candidate = self.candidate(&documents, above)?;
-        let next = self.found.len();
-        let at = *self.images.entry(candidate.record.id).or_insert(next);
-        if at == next {
-            self.found.push(candidate);
-        }
-        Ok(at)
+        self.found.add(candidate)
     }
 
     fn candidate(&self, documents: &Documents, above: &[(Digest, Vec<u8>)]) -> Result<Candidate> {
@@ -207,6 +201,7 @@ impl Layout<'_> {
             Some(blob) if blob.size != descriptor.size => bail!(wrong(blob.size)),
             Some(blob) => Ok(blob.staged.clone()),
             None => match self.store.hold_blob(self.lease, digest)? {
+                Some(size) if size != descriptor.size => bail!(wrong(size)),
                 Some(_) => Ok(None),
                 // A layer that may not be given away is not in an archive either.
                 None => Err(lacking(digest)).context("load an image")?,

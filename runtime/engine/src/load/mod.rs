@@ -6,6 +6,7 @@
 
 mod collect;
 mod docker;
+mod found;
 mod layers;
 mod layout;
 mod old;
@@ -16,14 +17,15 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
-use image::{Digest, Platform, Reference};
-use store::{ImageRecord, Lease, NewName, Pin, Records, StagedBlob, Store};
+use image::{Digest, Platform};
+use store::{Lease, NewName, Pin, Records, StagedBlob, Store};
 
 use crate::archive::plain;
 use crate::progress::{Event, Step};
-use crate::unpack::{self, Counted};
+use crate::unpack::Counted;
 use crate::{Engine, Error, Progress, Result};
 use collect::Collected;
+use found::{Candidate, Candidates, Part};
 
 /// How to load.
 #[derive(Debug, Clone, Default)]
@@ -50,29 +52,6 @@ pub struct LoadedImage {
     pub names: Vec<String>,
 }
 
-/// An image of the archive, ready for its layers to be unpacked.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    pub record: ImageRecord,
-    pub names: Vec<Reference>,
-    pub layers: Vec<Part>,
-    /// What is named by which document.
-    pub links: Vec<(Digest, Digest)>,
-    /// Documents and blobs that are kept in any case.
-    pub documents: Vec<StagedBlob>,
-}
-
-/// One layer: its blob, wherever that is.
-#[derive(Debug, Clone)]
-pub(crate) struct Part {
-    pub diff_id: Digest,
-    pub blob: Digest,
-    /// None: the store has it.
-    pub staged: Option<StagedBlob>,
-    /// The archive's own tar. It is kept only if it cannot be made again from the layer's files.
-    pub spare: bool,
-}
-
 impl Engine {
     /// Loads the images of an archive.
     pub fn load(
@@ -91,7 +70,6 @@ impl Engine {
         options: &Load,
         progress: &dyn Progress,
     ) -> Result<Loaded> {
-        unpack::allowed()?;
         let lease = self.store.lease()?;
         let mut told = 0;
         let mut counted = Counted::new(input, |have| {
@@ -157,7 +135,7 @@ fn candidates(
     collected: &Collected,
     options: &Load,
 ) -> anyhow::Result<Vec<Candidate>> {
-    let mut found = Vec::new();
+    let mut found = Candidates::default();
     if collected.text("index.json").is_some() {
         found = layout::read(store, lease, collected, options)?;
     }
@@ -170,7 +148,7 @@ fn candidates(
         let text = "there is no image in it: neither index.json nor manifest.json nor repositories name one";
         anyhow::bail!(Error::invalid(text).with_hint("a tar of files alone is for `import`"));
     }
-    Ok(found)
+    Ok(found.done())
 }
 
 /// Puts an image into what will be committed.

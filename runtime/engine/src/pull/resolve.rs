@@ -8,11 +8,8 @@ use registry::{Client, Verify, Which};
 use store::{Lease, Store};
 
 use super::Work;
-use crate::documents::{self, CONFIG, DOCUMENT, Documents, Read};
+use crate::documents::{self, CONFIG, DEPTH, DOCUMENT, Documents, Read};
 use crate::{Error, Kind};
-
-/// An index in an index is allowed, and so on; but not for ever.
-const DEPTH: usize = 4;
 
 /// What a name led to.
 #[derive(Debug)]

@@ -1,9 +1,11 @@
 //! Save, load and import, among ourselves and with others.
 
 use std::fs::{self, File};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use image::Digest;
+use store::{Collect, Pin, Records, Staged};
 
 use super::support::{Scratch, engine, has, import, run, tar};
 use crate::archive::Writer;
@@ -244,4 +246,219 @@ fn what_is_named_a_thousand_times_is_read_once() {
         let took = started.elapsed();
         assert!(took < Duration::from_secs(20), "{what}: {took:?}");
     }
+}
+
+/// An archive that names more than anybody has: it is refused, and soon.
+fn refused_soon(what: &str, bytes: &[u8], message: &str) {
+    let here = Scratch::new();
+    let started = Instant::now();
+    let loaded = engine(&here.0).load(&mut &bytes[..], &Load::default(), &Quiet);
+    let error = loaded.unwrap_err().to_string();
+    assert!(error.contains(message), "{what}: {error}");
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(20), "{what}: {took:?}");
+}
+
+/// The oldest form: a chain of layers, and many other names of the uppermost.
+fn chain_with_names(names: usize) -> Vec<u8> {
+    const LONG: usize = 400;
+    let mut out = Vec::new();
+    file(&mut out, "l.tar", &[0; 1024]);
+    for at in 0..LONG {
+        let parent = if at + 1 < LONG {
+            format!(r#"{{"parent":"p{}"}}"#, at + 1)
+        } else {
+            "{}".to_string()
+        };
+        file(&mut out, &format!("p{at}/json"), parent.as_bytes());
+        symlink(&mut out, &format!("p{at}/layer.tar"), "../l.tar");
+    }
+    let mut tags = Vec::new();
+    for at in 0..names {
+        symlink(&mut out, &format!("i{at}/json"), "../p0/json");
+        symlink(&mut out, &format!("i{at}/layer.tar"), "../l.tar");
+        tags.push(format!(r#""{at}":"i{at}""#));
+    }
+    let repositories = format!(r#"{{"it":{{{}}}}}"#, tags.join(","));
+    file(&mut out, "repositories", repositories.as_bytes());
+    out
+}
+
+fn file(out: &mut Vec<u8>, path: &str, bytes: &[u8]) {
+    Writer::new(out).bytes(path, bytes).unwrap();
+}
+
+fn symlink(out: &mut Vec<u8>, path: &str, target: &str) {
+    let start = out.len();
+    file(out, path, b"");
+    let header = &mut out[start..];
+    header[156] = b'2';
+    header[157..157 + target.len()].copy_from_slice(target.as_bytes());
+    header[148..156].copy_from_slice(b"        ");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+#[test]
+fn an_archive_has_no_more_images_and_layers_than_there_can_be() {
+    refused_soon(
+        "oldest",
+        &chain_with_names(20_000),
+        "more images than any archive",
+    );
+    let bytes = chain_with_names(1_000);
+    let here = Scratch::new();
+    let started = Instant::now();
+    let ours = engine(&here.0);
+    let loaded = ours
+        .load(&mut &bytes[..], &Load::default(), &Quiet)
+        .unwrap();
+    assert_eq!((loaded.images.len(), loaded.lines.len()), (1, 1_000));
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+
+    // Nobody says which is the uppermost of so many.
+    let alone = |at: usize| (format!("i{at}/json"), r#"{"parent":"i0"}"#.to_string());
+    refused_soon(
+        "no names",
+        &files((0..90_000).map(alone)),
+        "there is no image in it",
+    );
+    for (images, layers, message) in [(1_001, 0, "more images"), (250, 500, "more layers")] {
+        let config = |at: usize| {
+            let diff_id = |layer: usize| format!("\"sha256:{:064x}\"", at * 1_000 + layer);
+            let diff_ids: Vec<String> = (0..layers).map(diff_id).collect();
+            let diff_ids = diff_ids.join(",");
+            let text = format!(
+                r#"{{"author":"{at}","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#
+            );
+            (format!("c{at}.json"), text)
+        };
+        let paths = vec![r#""l.tar""#; layers].join(",");
+        let item = |at: usize| format!(r#"{{"Config":"c{at}.json","Layers":[{paths}]}}"#);
+        let items: Vec<String> = (0..images).map(item).collect();
+        let others = [
+            ("l.tar".to_string(), "x".to_string()),
+            (
+                "manifest.json".to_string(),
+                format!("[{}]", items.join(",")),
+            ),
+        ];
+        let bytes = files((0..images).map(config).chain(others));
+        refused_soon("docker's", &bytes, message);
+    }
+}
+
+fn files(files: impl Iterator<Item = (String, String)>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (path, text) in files {
+        file(&mut out, &path, text.as_bytes());
+    }
+    out
+}
+
+/// A layout of an image without layers; what its manifest says of the config, and the config.
+fn layout(size: usize, config: &[u8], beside: &[u8]) -> Vec<u8> {
+    let digest = Digest::of(config);
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{digest}","size":{size}}},"layers":[]}}"#
+    );
+    let (named, length) = (Digest::of(manifest.as_bytes()), manifest.len());
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{named}","size":{length}}}]}}"#
+    );
+    let mut out = Vec::new();
+    file(&mut out, "index.json", index.as_bytes());
+    let path = format!("blobs/sha256/{}", named.hex());
+    file(&mut out, &path, manifest.as_bytes());
+    file(&mut out, &format!("blobs/sha256/{}", digest.hex()), beside);
+    out
+}
+
+#[test]
+fn a_size_is_compared_also_with_what_is_here() {
+    let here = Scratch::new();
+    let ours = engine(&here.0);
+    let load = |bytes: Vec<u8>| ours.load(&mut &bytes[..], &Load::default(), &Quiet);
+    let config: &[u8] = br#"{"rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let lie = config.len() + 1;
+    let lies = format!("its manifest says {lie}");
+    let refused = |bytes: Vec<u8>, message: &str| {
+        let error = load(bytes).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+        assert_eq!(error.kind(), Kind::Damaged);
+    };
+    refused(layout(lie, config, config), &lies);
+    load(layout(config.len(), config, config)).unwrap();
+    refused(layout(lie, config, config), &lies);
+    refused(layout(config.len(), config, b"short"), "it has 5 bytes");
+    // Without the blob, which may be left out.
+    let mut without = layout(lie, config, b"");
+    without.truncate(without.len() - 512);
+    refused(without, &lies);
+}
+
+#[test]
+fn verify_reads_the_index_of_a_pin_and_what_it_links() {
+    let here = Scratch::new();
+    let ours = engine(&here.0);
+    let id = import(&ours, &tar(&here.0, "a", &[10]), "app:1");
+    let store = ours.store();
+    let lease = store.lease().unwrap();
+    let documents: [&[u8]; 2] = [b"an index", b"another member of it"];
+    let staged = documents.map(|bytes| store.stage_bytes(&lease, bytes).unwrap());
+    let [index, member] = documents.map(Digest::of);
+    let records = Records {
+        digests: vec![Pin {
+            repository: "docker.io/library/app".to_string(),
+            digest: index,
+            image: id,
+            manifest: id,
+        }],
+        links: vec![(index, member)],
+        ..Records::default()
+    };
+    let blobs = staged.to_vec();
+    let layers = Vec::new();
+    store.commit(Staged { blobs, layers }, records).unwrap();
+    let verified = ours.verify(&[], &Quiet).unwrap();
+    assert_eq!((verified[0].blobs, verified[0].differences.len()), (3, 0));
+    for digest in [index, member] {
+        let path = here.join("data/blobs/sha256").join(digest.hex());
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, b"damaged").unwrap();
+        let verified = ours.verify(&["app:1".to_string()], &Quiet).unwrap();
+        assert_eq!(verified[0].differences.len(), 1);
+        assert!(verified[0].differences[0].contains(&digest.to_string()));
+        fs::write(&path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn what_is_removed_beside_verify_and_save_is_gone_or_whole() {
+    let here = Scratch::new();
+    let ours = engine(&here.0);
+    import(&ours, &tar(&here.0, "kept", &[10]), "kept:1");
+    let file = tar(&here.0, "a", &[10]);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..20 {
+                let id = import(&ours, &file, "app:1");
+                ours.store().remove_image(&id, None).unwrap();
+                ours.store().collect(Collect::default()).unwrap();
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        while !ended.load(Ordering::Relaxed) {
+            for verified in ours.verify(&[], &Quiet).unwrap() {
+                assert_eq!(verified.differences, Vec::<String>::new());
+            }
+            let names = ["app:1".to_string()];
+            let mut sink = std::io::sink();
+            let saved = ours.save(&names, &Save::default(), &mut sink);
+            let gone = |error: crate::Error| error.to_string() == "No such image: app:1";
+            assert!(saved.err().is_none_or(gone));
+        }
+    });
 }
