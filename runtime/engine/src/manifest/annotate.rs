@@ -25,6 +25,8 @@ impl Engine {
     pub fn manifest_annotate(&self, list: &str, member: &str, options: &Annotate) -> Result<()> {
         let (name, member) = (parse(list)?, parse(member)?.canonical());
         let none = || Error::not_found(format!("No such manifest: {name}"));
+        draft::read(&self.store, &name)?.ok_or_else(none)?;
+        let writing = draft::writing(&self.store)?;
         let mut draft = draft::read(&self.store, &name)?.ok_or_else(none)?;
         let found = draft.members.iter_mut().find(|other| other.name == member);
         let found = found.ok_or_else(|| {
@@ -56,7 +58,7 @@ impl Engine {
             return Err(Error::invalid(text));
         }
         found.descriptor.platform = Some(platform);
-        Ok(draft::write(&self.store, &name, &draft)?)
+        Ok(writing.write(&self.store, &name, &draft)?)
     }
 
     /// Forgets lists; returns a line for each that is gone.
@@ -64,7 +66,8 @@ impl Engine {
         let mut lines = Vec::new();
         for list in lists {
             let name = parse(list)?;
-            if !draft::remove(&self.store, &name)? {
+            let none = draft::read(&self.store, &name)?.is_none();
+            if none || !draft::writing(&self.store)?.remove(&self.store, &name)? {
                 return Err(Error::not_found(format!("No such manifest: {name}")));
             }
             lines.push(format!("Untagged: {name}"));

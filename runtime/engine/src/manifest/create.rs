@@ -24,22 +24,30 @@ impl Engine {
         options: &ManifestCreate,
     ) -> Result<String> {
         let name = parse(list)?;
-        let before = draft::read(&self.store, &name)?;
-        if before.is_some() && !options.amend {
-            let text =
-                format!("refusing to amend an existing manifest list with no --amend flag: {name}");
-            return Err(Error::new(Kind::Conflict, text));
-        }
-        let mut draft = before.unwrap_or_else(|| Draft {
+        let before = || {
+            let before = draft::read(&self.store, &name)?;
+            if before.is_some() && !options.amend {
+                let text = format!(
+                    "refusing to amend an existing manifest list with no --amend flag: {name}"
+                );
+                return Err(Error::new(Kind::Conflict, text));
+            }
+            Ok(before)
+        };
+        before()?;
+        // Nobody waits for the network with us.
+        let members = members.iter().map(|member| self.member(&parse(member)?));
+        let members = members.collect::<Result<Vec<_>>>()?;
+        let writing = draft::writing(&self.store)?;
+        let mut draft = before()?.unwrap_or_else(|| Draft {
             name: name.canonical(),
             members: Vec::new(),
         });
         for member in members {
-            let member = self.member(&parse(member)?)?;
             draft.members.retain(|other| other.name != member.name);
             draft.members.push(member);
         }
-        draft::write(&self.store, &name, &draft)?;
+        writing.write(&self.store, &name, &draft)?;
         Ok(format!("Created manifest list {}", name.canonical()))
     }
 

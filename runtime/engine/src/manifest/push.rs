@@ -31,7 +31,7 @@ impl Engine {
         let (client, store) = (&remote.client, &self.store);
         let digest = remote.run(&Quiet, |_| push(client, store, &name, &draft))?;
         if options.purge {
-            draft::remove(store, &name)?;
+            draft::writing(store)?.remove(store, &name)?;
         }
         Ok(digest)
     }
