@@ -59,7 +59,7 @@ pub fn inflate<'a, R: BufRead + Send + 'a>(
     let start = compressed.fill_buf().map_err(Error::read)?;
     if start.len() >= MAGIC {
         let form = checked(Form::of(start), declared)?;
-        return decoder(compressed, form, limits.ratio);
+        return decoder(compressed, form, limits);
     }
     let mut start = Vec::new();
     compressed
@@ -68,7 +68,7 @@ pub fn inflate<'a, R: BufRead + Send + 'a>(
         .read_to_end(&mut start)
         .map_err(Error::read)?;
     let form = checked(Form::of(&start), declared)?;
-    decoder(Cursor::new(start).chain(compressed), form, limits.ratio)
+    decoder(Cursor::new(start).chain(compressed), form, limits)
 }
 
 fn checked(found: Form, declared: Option<Form>) -> Result<Form, Error> {
@@ -84,23 +84,20 @@ fn checked(found: Form, declared: Option<Form>) -> Result<Form, Error> {
 fn decoder<'a, R: BufRead + Send + 'a>(
     compressed: R,
     form: Form,
-    ratio: u64,
+    limits: &Limits,
 ) -> Result<Box<dyn Read + Send + 'a>, Error> {
     let taken = Arc::new(AtomicU64::new(0));
     let from = Counted {
         from: compressed,
         taken: Arc::clone(&taken),
     };
-    let bounded = |from: Box<dyn Read + Send + 'a>| Bounded {
-        from,
-        taken,
-        given: 0,
-        ratio,
-    };
     Ok(match form {
         Form::Tar => Box::new(from),
-        Form::Gzip => Box::new(bounded(Box::new(MultiGzDecoder::new(from)))),
-        Form::Zstd => Box::new(bounded(Box::new(Frames::new(from).map_err(Error::read)?))),
+        Form::Gzip => Box::new(Bounded::new(MultiGzDecoder::new(from), taken, limits)),
+        Form::Zstd => {
+            let frames = Frames::new(from).map_err(Error::read)?;
+            Box::new(Bounded::new(frames, taken, limits))
+        }
     })
 }
 
@@ -127,15 +124,27 @@ impl<R: BufRead> BufRead for Counted<R> {
     }
 }
 
-/// Compares what the decoder gives with what it took.
-struct Bounded<'a> {
-    from: Box<dyn Read + Send + 'a>,
+/// What a decoder gives, compared with what it took: reading fails when the ratio is over the limit.
+pub struct Bounded<R> {
+    from: R,
     taken: Arc<AtomicU64>,
     given: u64,
     ratio: u64,
 }
 
-impl Read for Bounded<'_> {
+impl<R> Bounded<R> {
+    /// Makes it of a decoder that somebody counts the input of.
+    pub fn new(from: R, taken: Arc<AtomicU64>, limits: &Limits) -> Self {
+        Self {
+            from,
+            taken,
+            given: 0,
+            ratio: limits.ratio,
+        }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.from.read(buffer)?;
         self.given += len as u64;
@@ -151,6 +160,15 @@ impl Read for Bounded<'_> {
         };
         within(self.given, allowed.max(FREE), what)?;
         Ok(len)
+    }
+}
+
+impl<R> fmt::Debug for Bounded<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bounded")
+            .field("given", &self.given)
+            .field("ratio", &self.ratio)
+            .finish_non_exhaustive()
     }
 }
 

@@ -23,7 +23,7 @@ mod verify;
 
 pub use compress::{Compress, compress};
 pub use error::Error;
-pub use inflate::{Form, inflate};
+pub use inflate::{Bounded, Form, inflate};
 pub use limits::{Limits, Options};
 pub use pack::{Packed, pack};
 pub use unpack::{Unpacked, unpack, unpack_within};
