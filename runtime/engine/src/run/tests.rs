@@ -109,6 +109,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // A test that failed may have left a container, which nobody would know of without its state.
+        sweep(&self.ground()).ok();
         fs::remove_dir_all(&self.dir).ok();
     }
 }
