@@ -17,6 +17,7 @@ mod peers;
 mod pull;
 mod push;
 mod remove;
+mod rootless;
 mod run;
 mod search;
 mod store;

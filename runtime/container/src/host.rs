@@ -8,6 +8,8 @@ use sys::mount::Extent;
 use sys::newer::Newer;
 pub(crate) use sys::process::NAMESPACE_FILES;
 use sys::process::Namespaces;
+pub use sys::userns::is_inner as in_user_namespace;
+use sys::userns::uid_map;
 
 use crate::plan::Copier;
 use crate::{Bundle, resctrl};
@@ -38,21 +40,6 @@ pub struct Host {
 fn apparmor() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled")
         .is_ok_and(|text| text.starts_with(b"Y"))
-}
-
-/// Reads how our user ids are those of the namespace above; `None` where they are the host's. A kernel without user namespaces has
-/// no such file.
-fn uid_map() -> Option<String> {
-    let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
-    // The host maps all ids to themselves.
-    let full = map.split_whitespace().eq(["0", "0", "4294967295"]);
-    (!full).then_some(map)
-}
-
-/// Tells whether our user namespace is not the host's first one.
-#[must_use]
-pub fn in_user_namespace() -> bool {
-    uid_map().is_some()
 }
 
 /// Returns the user, as the host has it, who is not its root and runs us; from a user namespace, as the namespace above has it.

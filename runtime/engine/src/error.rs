@@ -35,6 +35,10 @@ pub enum Kind {
     Other,
 }
 
+/// What gives an ordinary user ids for the owners of files.
+const OWNERS: &str = "an ordinary user needs newuidmap (Debian's package uidmap) and 65536 ids of his own: \
+     usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME";
+
 /// Why a verb was not done: one line, and where there is something to try, a hint.
 #[derive(Debug, Clone)]
 pub struct Error {
@@ -97,6 +101,8 @@ impl From<anyhow::Error> for Error {
                 found.0 = of_store(theirs);
             } else if let Some(theirs) = cause.downcast_ref::<registry::Error>() {
                 found = (of_registry(theirs), theirs.hint().map(String::from));
+            } else if let Some(layer::Error::Owner { .. }) = cause.downcast_ref() {
+                found = (Kind::Unsupported, Some(OWNERS.to_string()));
             } else if let Some(io) = cause.downcast_ref::<std::io::Error>() {
                 found.0 = of_io(io, found.0);
             }

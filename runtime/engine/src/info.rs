@@ -96,7 +96,7 @@ impl Engine {
             mem_total: memory(),
             name: read("/proc/sys/kernel/hostname"),
             insecure_registries: settings.network.insecure.clone(),
-            rootless: !nix::unistd::geteuid().is_root(),
+            rootless: crate::unpack::options().userxattr,
         })
     }
 }

@@ -47,21 +47,17 @@ pub(crate) fn unpack<R: BufRead + Send>(
     })
 }
 
-/// Refuses, before anything is fetched, who cannot make files of other owners.
-pub(crate) fn allowed() -> Result<()> {
-    if nix::unistd::geteuid().is_root() {
-        return Ok(());
-    }
-    let text = "layers have files of many owners, and only root can make them";
-    bail!(Error::new(Kind::Unsupported, text).with_hint("run it as root"))
+/// Whether what we make is the host's root's: in a user namespace of its own nobody makes devices, or sets what only the host's root sees.
+fn of_the_host() -> bool {
+    nix::unistd::geteuid().is_root() && !sys::userns::is_inner()
 }
 
 /// How layers are unpacked on this machine, by this user.
 pub(crate) fn options() -> Options {
-    let root = nix::unistd::geteuid().is_root();
+    let host = of_the_host();
     Options {
-        userxattr: !root,
-        devices: root,
+        userxattr: !host,
+        devices: host,
         ..Options::default()
     }
 }

@@ -11,6 +11,7 @@ mod detach;
 mod failure;
 mod format;
 mod mistake;
+mod own;
 mod progress;
 mod session;
 mod settings;
@@ -62,7 +63,7 @@ pub fn main() -> ExitCode {
     };
     let around = Surroundings {
         variable: &|name| std::env::var_os(name),
-        root: nix::unistd::geteuid().is_root(),
+        root: own::is_root(std::env::var("USER").ok().as_deref()),
     };
     let mut settings = match Settings::resolve(&line.options, &around) {
         Ok(settings) => settings,
@@ -70,6 +71,10 @@ pub fn main() -> ExitCode {
     };
     line.command.settle(&mut settings);
     let format = settings.log_format;
+    // Before there is a thread or an open file.
+    if let Err(failure) = line.command.prepare() {
+        return end(Err(failure), format);
+    }
     let session = Session::new(settings);
     let result = line.command.run(&session);
     session.leave();

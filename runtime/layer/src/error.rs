@@ -19,6 +19,18 @@ pub enum Error {
         /// The kernel's answer, where it was the kernel that refused: `ENOSPC` is a full disk.
         errno: Option<Errno>,
     },
+    /// An entry's owner is none that this process can give: an ordinary user, or root of a user namespace that has no such id.
+    #[error("entry {}: its owner {uid}:{gid} is none that can be set here", quote(.name))]
+    Owner {
+        /// The entry's name as the archive has it.
+        name: Vec<u8>,
+        /// Its user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// The kernel's answer.
+        errno: Errno,
+    },
     /// The archive itself, at a byte of the uncompressed stream where no entry's name is known.
     #[error("archive, byte {at}: {why}")]
     Archive {
@@ -90,6 +102,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Entry { errno, .. } => *errno,
+            Self::Owner { errno, .. } => Some(*errno),
             Self::Read(error) | Self::Write(error) => error.raw_os_error().map(Errno::from_raw),
             Self::Archive { .. } | Self::Limit { .. } | Self::Form { .. } => None,
         }

@@ -26,6 +26,7 @@ pub mod socket;
 pub mod spawn;
 pub mod start;
 pub mod timeline;
+pub mod userns;
 mod walk;
 
 pub use nix::NixPath;

@@ -1,20 +1,16 @@
 //! What only a parent may write for its child: its id maps, and its place in the order in which the kernel kills for want of memory.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use sys::Errno;
 use sys::process::{Child, Namespaces};
+use sys::userns::{HELPERS, Ids, Unhelpful};
 
 use super::protocol::{Channel, ToChild};
 use crate::bundle::lower;
 use crate::plan::{Copier, IdMap, Plan, Writer};
 use crate::state::map_text;
-
-/// Where the helpers of Debian's package uidmap are, and of others; callers start us with an empty environment, so PATH is of no use.
-const HELPERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"];
 
 /// The score that a child inherits, for a parent that may write only its own; dropped, the parent has its former one again.
 #[derive(Debug, Default)]
@@ -144,33 +140,26 @@ fn write(child: &Child, file: &str, text: &str, at: &str) -> Result<()> {
 
 /// Has a program of the host that may do it write a map.
 fn help(child: &Child, file: &str, map: &[IdMap]) -> Result<()> {
-    let (name, ranges) = match file {
-        "uid_map" => ("newuidmap", "/etc/subuid"),
-        _ => ("newgidmap", "/etc/subgid"),
+    let ids = match file {
+        "uid_map" => Ids::Users,
+        _ => Ids::Groups,
     };
-    let mut places = HELPERS.iter().map(|dir| Path::new(dir).join(name));
-    let Some(program) = places.find(|path| path.exists()) else {
-        bail!(
+    let (name, ranges) = (ids.program(), ids.ranges());
+    let map: Vec<_> = map
+        .iter()
+        .map(|range| [range.container, range.host, range.size])
+        .collect();
+    match ids.map_by_helper(child.pid, &map) {
+        Ok(()) => Ok(()),
+        Err(Unhelpful::Missing) => bail!(
             "an ordinary user's ranges are mapped by {name}, which is in none of {}; install it (Debian's package uidmap), or map the own id alone",
             HELPERS.join(", ")
-        );
-    };
-    let numbers = map
-        .iter()
-        .flat_map(|range| [range.container, range.host, range.size]);
-    let mut command = Command::new(&program);
-    command.arg(child.pid.to_string());
-    command.args(numbers.map(|number| number.to_string()));
-    command.env_clear().stdin(Stdio::null());
-    let output = command
-        .output()
-        .map_err(|error| anyhow::anyhow!("run {}: {}", program.display(), lower(&error)))?;
-    if output.status.success() {
-        return Ok(());
+        ),
+        Err(Unhelpful::NotStarted(program, error)) => {
+            bail!("run {}: {}", program.display(), lower(&error))
+        }
+        Err(Unhelpful::Refused(said)) => {
+            bail!("{name}: {said}; this user's ranges are in {ranges}")
+        }
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next().unwrap_or("failed");
-    // It begins with its own name.
-    let said = said.strip_prefix(&format!("{name}: ")).unwrap_or(said);
-    bail!("{name}: {said}; this user's ranges are in {ranges}");
 }

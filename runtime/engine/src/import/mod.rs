@@ -11,7 +11,7 @@ use image::{Config, Digest, History, Platform, Reference};
 use store::{ImageRecord, NewName, Records, Staged};
 
 use crate::archive::plain;
-use crate::{Engine, Result, tag, time, unpack};
+use crate::{Engine, Event, Progress, Result, tag, time, unpack};
 
 /// Bytes of holes in a tar: its layer has them as zeros, which are hashed here, and again at each push. A file of last logins that has an
 /// entry for a very large user id is what has so many.
@@ -34,9 +34,13 @@ pub struct Import {
 
 impl Engine {
     /// Makes an image of a tar, which may be compressed, and returns its id.
-    pub fn import(&self, input: &mut (dyn Read + Send), options: &Import) -> Result<Digest> {
+    pub fn import(
+        &self,
+        input: &mut (dyn Read + Send),
+        options: &Import,
+        progress: &dyn Progress,
+    ) -> Result<Digest> {
         let name = options.name.as_deref().map(tag::parse).transpose()?;
-        unpack::allowed()?;
         let mut config = config(options)?;
         let mut how = unpack::options();
         how.limits.holes = HOLES;
@@ -44,6 +48,9 @@ impl Engine {
         let layer = plain(input, |tar| {
             let new = self.store.unpack_unknown(&lease)?;
             let unpacked = layer::unpack(tar, new.dir(), &how)?;
+            for warning in &unpacked.warnings {
+                progress.event(Event::Warning(warning.clone()));
+            }
             // The layer's tar is what is made of its files here, not what came in: so it can be made again at any time.
             let packed = layer::pack(new.dir().as_fd(), std::io::sink())?;
             let diff_id = Digest::from_sha256(packed.tar_sha256);

@@ -22,7 +22,6 @@ impl Engine {
         options: &Import,
         progress: &dyn Progress,
     ) -> Result<Digest> {
-        unpack::allowed()?;
         let remote = self.remote()?;
         // Compressed it has no more than the archive in it may have.
         let most = unpack::options().limits.bytes;
@@ -37,7 +36,7 @@ impl Engine {
             told: 0,
             lost: None,
         };
-        let imported = self.import(&mut body, options);
+        let imported = self.import(&mut body, options, progress);
         // What is told then is that the stream has ended; this is why.
         match body.lost {
             Some(error) => Err(error.into()),

@@ -14,6 +14,7 @@ use sys::signal::{SigSet, SigmaskHow, Signal, Signals, pthread_sigmask};
 
 use super::bundle::Bundle;
 use super::{Ground, Run};
+use crate::{Error, Kind};
 
 /// So many SIGINT or SIGTERM, of which no other has ended it, end a container by force, as with docker.
 const ASKED: u32 = 3;
@@ -51,10 +52,14 @@ impl Drop for Held {
 /// It is told to end when this thread does, by whatever end. Orlop then ends its container, too; of another runtime that only passes the
 /// signal on, and of a container that does not hear it, what is left is swept later.
 pub(super) fn start(ground: Ground<'_>, run: &Run, bundle: &Bundle, id: &str) -> Result<Handle> {
-    let said = || format!("make {}", ground.state.display());
     let mut making = DirBuilder::new();
     making.recursive(true).mode(0o700);
-    making.create(ground.state).with_context(said)?;
+    if let Err(error) = making.create(ground.state) {
+        let text = format!("make {}: {error}", ground.state.display());
+        let hint =
+            "--run-root, or for an ordinary user XDG_RUNTIME_DIR, names a directory of one's own";
+        bail!(Error::new(Kind::Other, text).with_hint(hint));
+    }
     let mut command = Command::new(ground.runtime);
     command.arg("--root").arg(ground.state);
     command.arg("--log").arg(&bundle.log);

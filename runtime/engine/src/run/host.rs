@@ -21,6 +21,9 @@ pub(super) fn read() -> Host {
         name: line("/proc/sys/kernel/hostname"),
         kernel: version(&line("/proc/sys/kernel/osrelease")),
         unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+        inner: sys::userns::is_inner(),
+        groups: line("/proc/self/setgroups") != "deny",
+        last_group: last(&line("/proc/self/gid_map")),
     };
     // Without these files the host knows no names by them, and neither does the container.
     let (hosts, resolv_conf) = (fs::read("/etc/hosts"), fs::read("/etc/resolv.conf"));
@@ -29,6 +32,17 @@ pub(super) fn read() -> Host {
         hosts: hosts.unwrap_or_default(),
         resolv_conf: resolv_conf.unwrap_or_default(),
     }
+}
+
+/// Returns the last id of a map: lines of the first id inside, the first outside and how many.
+fn last(map: &str) -> u32 {
+    let last = |line: &str| {
+        let mut numbers = line.split_whitespace().flat_map(str::parse::<u32>);
+        let (inside, size) = (numbers.next()?, numbers.nth(1)?);
+        Some(inside.saturating_add(size.saturating_sub(1)))
+    };
+    // A kernel without user namespaces has no such file, and all groups.
+    map.lines().filter_map(last).max().unwrap_or(u32::MAX)
 }
 
 /// Reads major and minor version out of a release: `6.1.0-13-amd64`.

@@ -26,7 +26,7 @@ pub(super) fn leave() -> Result<Stage> {
         .and_then(|()| sys::mount::mount(none, "/", none, alone, none))
         .map_err(|errno| {
             anyhow!(
-                "leave the mount namespace: {}; run needs root",
+                "leave the mount namespace: {}; run needs root, or a user namespace of one's own",
                 sys::reason(errno)
             )
         })?;
@@ -41,7 +41,7 @@ pub(super) fn mount(layers: &[PathBuf], dir: &Path, volatile: bool) -> Result<Lo
         layers: layers.iter().map(PathBuf::as_path).collect(),
         upper: Some(Upper { dir, volatile }),
     };
-    snapshot::mount(&plan, false)
+    snapshot::mount(&plan, crate::unpack::options().userxattr)
 }
 
 /// Puts the mount on a directory.

@@ -88,6 +88,12 @@ pub struct Host {
     pub kernel: (u32, u32),
     /// Whether it has one cgroup hierarchy only (v2): containers then have a cgroup namespace.
     pub unified: bool,
+    /// Whether our user namespace is another than the host's: nobody makes devices there, and cgroups are seldom his.
+    pub inner: bool,
+    /// Whether a process may have groups beside its first: not where the own id alone is mapped.
+    pub groups: bool,
+    /// The last group that our user namespace has an id for.
+    pub last_group: u32,
 }
 
 /// All that a config.json is made of.
@@ -139,10 +145,8 @@ pub fn make(request: &Request<'_>) -> Result<Value> {
         "process": process::make(request, &user)?,
         "root": { "path": place.root },
         "hostname": request.hostname(),
-        "mounts": mounts::all(place.files),
+        "mounts": mounts::all(request),
         "linux": {
-            "resources": { "devices": mounts::device_rules() },
-            "cgroupsPath": format!("{}/{}", place.cgroup, place.id),
             "namespaces": namespaces(options.network, request.host.unified),
             "seccomp": seccomp::profile(&seccomp::Target {
                 capabilities: &CAPABILITIES,
@@ -156,11 +160,17 @@ pub fn make(request: &Request<'_>) -> Result<Value> {
     if !options.annotations.is_empty() {
         spec["annotations"] = json!(options.annotations);
     }
+    if !request.host.inner {
+        spec["linux"]["resources"] = json!({ "devices": mounts::device_rules() });
+        spec["linux"]["cgroupsPath"] = json!(format!("{}/{}", place.cgroup, place.id));
+    }
     if options.network == Network::None {
+        // The kernel takes groups that are none of the namespace's for an error, and so what is beyond these.
+        let last = request.host.last_group.min(2_147_483_647);
         spec["linux"]["sysctl"] = json!({
             // In a network of its own any port may be bound and any group may ping.
             "net.ipv4.ip_unprivileged_port_start": "0",
-            "net.ipv4.ping_group_range": "0 2147483647",
+            "net.ipv4.ping_group_range": format!("0 {last}"),
         });
     }
     Ok(spec)

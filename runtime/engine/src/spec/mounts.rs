@@ -1,8 +1,8 @@
 //! What a container sees of the kernel and of its own files: tables.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
+
+use super::{Network, Request};
 
 /// Hidden: what they tell is the host's.
 pub(super) const MASKED: [&str; 11] = [
@@ -78,10 +78,20 @@ const KERNEL: [(&str, &str, &str, &[&str]); 7] = [
 ];
 
 /// The kernel's file systems, then the files that say where the container is.
-pub(super) fn all(files: &Path) -> Vec<Value> {
+pub(super) fn all(request: &Request<'_>) -> Vec<Value> {
+    // The kernel makes a sysfs for who owns the network that it shows, and nobody else.
+    let bound = request.host.inner && request.options.network == Network::Host;
     let kernel = KERNEL.iter().map(|(target, kind, source, options)| {
+        if bound && *target == "/sys" {
+            let options = [&["rbind", "rslave"], *options].concat();
+            return json!({ "destination": target, "type": "bind", "source": target, "options": options });
+        }
+        // Terminals are of the group tty, where there is one.
+        let has = |option: &&&str| **option != "gid=5" || request.host.last_group >= 5;
+        let options: Vec<_> = options.iter().filter(has).collect();
         json!({ "destination": target, "type": kind, "source": source, "options": options })
     });
+    let files = request.place.files;
     let own = ["resolv.conf", "hostname", "hosts"].map(|name| {
         json!({
             "destination": format!("/etc/{name}"),

@@ -13,9 +13,14 @@ pub(super) fn make(request: &Request<'_>, user: &User) -> Result<Value> {
         capabilities["effective"] = json!(CAPABILITIES);
         capabilities["permitted"] = json!(CAPABILITIES);
     }
+    let groups = if request.host.groups {
+        user.groups.as_slice()
+    } else {
+        &[]
+    };
     Ok(json!({
         "terminal": request.options.terminal,
-        "user": { "uid": user.uid, "gid": user.gid, "additionalGids": user.groups },
+        "user": { "uid": user.uid, "gid": user.gid, "additionalGids": groups },
         "args": args(request)?,
         "env": env(request)?,
         "cwd": cwd(request)?,

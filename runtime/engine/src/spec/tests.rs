@@ -20,14 +20,19 @@ fn config(process: &Value) -> Config {
 }
 
 fn made(process: &Value, options: &Options) -> Result<Value, String> {
-    let (config, host) = (
-        config(process),
-        Host {
-            name: "host".to_owned(),
-            kernel: (6, 1),
-            unified: false,
-        },
-    );
+    let host = Host {
+        name: "host".to_owned(),
+        kernel: (6, 1),
+        unified: false,
+        inner: false,
+        groups: true,
+        last_group: u32::MAX,
+    };
+    made_on(&host, process, options)
+}
+
+fn made_on(host: &Host, process: &Value, options: &Options) -> Result<Value, String> {
+    let config = config(process);
     let request = Request {
         config: &config,
         options,
@@ -41,7 +46,7 @@ fn made(process: &Value, options: &Options) -> Result<Value, String> {
             files: Path::new("/place"),
             cgroup: "/docker",
         },
-        host: &host,
+        host,
     };
     let made = make(&request).map_err(|error| error.to_string())?;
     let typed: Spec = serde_json::from_value(made.clone()).expect("a valid specification");
@@ -267,5 +272,43 @@ fn rights_are_the_users() {
         assert_eq!(capabilities["bounding"].as_array().map(Vec::len), Some(14));
         assert_eq!(capabilities["effective"].is_array(), effective);
         assert!(capabilities["inheritable"].is_null());
+    }
+}
+
+#[test]
+fn a_user_namespace_of_ones_own() {
+    let process = json!({ "Cmd": ["sh"] });
+    for (network, last_group, range, sys, pts) in [
+        (Network::None, 65_536, Some("0 65536"), "sysfs", 6),
+        (Network::None, 0, Some("0 0"), "sysfs", 5),
+        (Network::Host, 0, None, "bind", 5),
+    ] {
+        let host = Host {
+            name: "host".to_owned(),
+            kernel: (6, 1),
+            unified: true,
+            inner: true,
+            groups: last_group > 0,
+            last_group,
+        };
+        let options = Options {
+            network,
+            ..Options::default()
+        };
+        let made = made_on(&host, &process, &options).expect("a specification");
+        let groups = made["process"]["user"]["additionalGids"].as_array();
+        assert_eq!(groups.map(Vec::is_empty), Some(last_group == 0));
+        assert_eq!(made["linux"]["resources"], Value::Null);
+        assert_eq!(made["linux"]["cgroupsPath"], Value::Null);
+        let found = &made["linux"]["sysctl"]["net.ipv4.ping_group_range"];
+        assert_eq!(found.as_str(), range);
+        let mounts = made["mounts"].as_array().expect("mounts");
+        let mount = |at: &str| mounts.iter().find(|mount| mount["destination"] == at);
+        let mount = |at: &str| mount(at).expect("a mount");
+        assert_eq!(mount("/sys")["type"], sys);
+        let options = mount("/sys")["options"].as_array().expect("options");
+        assert!(options.contains(&json!("ro")));
+        let options = mount("/dev/pts")["options"].as_array();
+        assert_eq!(options.map(Vec::len), Some(pts));
     }
 }

@@ -141,7 +141,7 @@ pub(crate) fn import(engine: &Engine, tar: &Path, name: &str) -> Digest {
         ..Import::default()
     };
     engine
-        .import(&mut fs::File::open(tar).unwrap(), &options)
+        .import(&mut fs::File::open(tar).unwrap(), &options, &crate::Quiet)
         .unwrap()
 }
 

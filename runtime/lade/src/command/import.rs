@@ -39,18 +39,19 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
         source: said(&args.file).to_owned(),
     };
     let file = args.file;
-    let id = if file == "-" {
-        session.engine()?.import(&mut io::stdin(), &options)?
-    } else if file.starts_with("http://") || file.starts_with("https://") {
-        let engine = session.engine()?;
-        // What is printed is the id alone.
-        let quiet = !Place::Errors.is_terminal();
-        let progress = progress::show(Place::Errors, quiet, session);
+    let engine = session.engine()?;
+    let fetched = file.starts_with("http://") || file.starts_with("https://");
+    // What is printed is the id alone.
+    let quiet = !fetched || !Place::Errors.is_terminal();
+    let progress = progress::show(Place::Errors, quiet, session);
+    let id = if fetched {
         progress.during(|progress| engine.import_url(&file, &options, progress))?
+    } else if file == "-" {
+        progress.during(|progress| engine.import(&mut io::stdin(), &options, progress))?
     } else {
         let open = File::open(&file);
         let mut open = open.map_err(|error| Failure::new(format!("open {file}: {error}")))?;
-        session.engine()?.import(&mut open, &options)?
+        progress.during(|progress| engine.import(&mut open, &options, progress))?
     };
     print_lines([id])
 }

@@ -28,7 +28,8 @@ mod version;
 
 use clap::Subcommand;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, USAGE};
+use crate::own;
 use crate::session::Session;
 use crate::settings::Settings;
 
@@ -115,6 +116,18 @@ impl Command {
             Self::Run(args) => args.settle(settings),
             Self::Manifest(command) => command.settle(settings),
             _ => {}
+        }
+    }
+
+    /// Gives an ordinary user what the command needs to work on a data root. What only speaks to a registry, or lists names, needs nothing.
+    pub(crate) fn prepare(&self) -> Result<(), Failure> {
+        match self {
+            Self::Search(_) | Self::Login(_) | Self::Logout(_) | Self::Version(_) => Ok(()),
+            Self::Completion(_) | Self::Internal(internal::Command::Complete { .. }) => Ok(()),
+            Self::Manifest(manifest::Command::Inspect(_)) => Ok(()),
+            Self::Image(Image::Mount(args)) => args.refuse_unseen().and_then(|()| own::enter()),
+            Self::Run(_) => own::enter().map_err(|failure| failure.code(USAGE)),
+            _ => own::enter(),
         }
     }
 

@@ -30,6 +30,18 @@ pub(crate) struct UnmountArgs {
     force: bool,
 }
 
+impl Args {
+    /// Refuses a mount that nobody would see: an ordinary user can mount in a namespace of his own only, which ends with the command.
+    pub(super) fn refuse_unseen(&self) -> Result<(), Failure> {
+        if self.image.is_none() || nix::unistd::geteuid().is_root() {
+            return Ok(());
+        }
+        let text = "image mount: an ordinary user's mount is seen by the process that makes it alone, and ends with it";
+        Err(Failure::new(text)
+            .hint("begin a shell of your own to mount in: unshare --map-auto -rm"))
+    }
+}
+
 pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     let engine = session.engine()?;
     let Some(image) = &args.image else {

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use sys::Errno;
 use sys::file;
-use sys::fs::{self, FchmodatFlags, Gid, Mode, TimeSpec, Uid, UtimensatFlags};
+use sys::fs::{self, AtFlags, FchmodatFlags, Gid, Mode, TimeSpec, Uid, UtimensatFlags};
 
 use super::Warnings;
 use super::dirs::Parent;
@@ -126,12 +126,32 @@ fn umask() -> u32 {
 }
 
 /// Gives a file its owner.
-pub(super) fn set_owner(fd: impl AsFd, entry: &Entry) -> sys::Result<()> {
-    fs::fchown(
-        fd,
-        Some(Uid::from_raw(entry.uid)),
-        Some(Gid::from_raw(entry.gid)),
-    )
+pub(super) fn set_owner(fd: impl AsFd, entry: &Entry) -> Result<(), Error> {
+    let (uid, gid) = owner(entry);
+    fs::fchown(fd, Some(uid), Some(gid)).map_err(|errno| no_owner(entry, errno))
+}
+
+/// The same by name, not following symlinks.
+pub(super) fn set_owner_at(dir: BorrowedFd<'_>, base: &[u8], entry: &Entry) -> Result<(), Error> {
+    let (uid, gid) = owner(entry);
+    let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+    fs::fchownat(dir, base, Some(uid), Some(gid), flags).map_err(|errno| no_owner(entry, errno))
+}
+
+fn owner(entry: &Entry) -> (Uid, Gid) {
+    (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid))
+}
+
+fn no_owner(entry: &Entry, errno: Errno) -> Error {
+    if !matches!(errno, Errno::EINVAL | Errno::EPERM) {
+        return Error::kernel(&entry.name, "set its owner", errno);
+    }
+    Error::Owner {
+        name: entry.name.clone(),
+        uid: entry.uid,
+        gid: entry.gid,
+        errno,
+    }
 }
 
 /// Gives a file its mode.

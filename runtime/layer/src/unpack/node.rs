@@ -42,7 +42,7 @@ impl Tree<'_> {
         let parent = self.dirs.here();
         // Owner, mode, attributes, time: each takes away some of what comes after it.
         if self.maker.needs_owner(parent, entry) {
-            attributes::set_owner(&file, entry).map_err(wrong("set its owner"))?;
+            attributes::set_owner(&file, entry)?;
         }
         if self.maker.needs_mode(parent, entry) {
             attributes::set_mode(&file, entry.mode).map_err(wrong("set its mode"))?;
@@ -77,7 +77,7 @@ impl Tree<'_> {
         let parent = self.dirs.here();
         let fd = tree::open(parent.fd, base).map_err(wrong("open the directory"))?;
         if !new || self.maker.needs_owner(parent, entry) {
-            attributes::set_owner(&fd, entry).map_err(wrong("set its owner"))?;
+            attributes::set_owner(&fd, entry)?;
         }
         if !new || self.maker.needs_mode(parent, entry) {
             attributes::set_mode(&fd, open_mode).map_err(wrong("set its mode"))?;
@@ -99,7 +99,7 @@ impl Tree<'_> {
     pub(super) fn root(&mut self, entry: &Entry) -> Result<(), Error> {
         let wrong = |what| move |errno| Error::kernel(&entry.name, what, errno);
         self.dirs.forget();
-        attributes::set_owner(self.root, entry).map_err(wrong("set its owner"))?;
+        attributes::set_owner(self.root, entry)?;
         // The root is never shut: who opened it made it.
         attributes::set_mode(self.root, entry.mode).map_err(wrong("set its mode"))?;
         self.maker
@@ -207,10 +207,7 @@ impl Tree<'_> {
         let wrong = |what| move |errno| Error::kernel(&entry.name, what, errno);
         let parent = self.dirs.here();
         if self.maker.needs_owner(parent, entry) {
-            let (uid, gid) = (fs::Uid::from_raw(entry.uid), fs::Gid::from_raw(entry.gid));
-            let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-            fs::fchownat(parent.fd, base, Some(uid), Some(gid), flags)
-                .map_err(wrong("set its owner"))?;
+            attributes::set_owner_at(parent.fd, base, entry)?;
         }
         if entry.kind != Kind::Symlink && self.maker.needs_mode(parent, entry) {
             attributes::set_mode_at(parent.fd, base, entry.mode).map_err(wrong("set its mode"))?;
