@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use image::{Config, Digest, Reference};
+use image::{Config, Digest, Platform, Reference};
 use store::{ImageRecord, Store};
 
 use crate::{Engine, Error, Kind, Result, documents};
@@ -18,6 +18,21 @@ pub struct Found {
     pub manifest: Option<Digest>,
     /// What the store knows of it.
     pub record: ImageRecord,
+}
+
+impl Found {
+    /// Refuses an image for another machine than the user wants.
+    pub(crate) fn check_platform(&self, name: &str, wanted: Option<&Platform>) -> Result<()> {
+        let Some(wanted) = wanted.map(|wanted| wanted.normal().to_string()) else {
+            return Ok(());
+        };
+        if self.record.platform.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        Err(Error::not_found(format!(
+            "image with reference {name} was found but does not provide the specified platform ({wanted})"
+        )))
+    }
 }
 
 impl Engine {

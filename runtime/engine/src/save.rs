@@ -55,7 +55,7 @@ fn wanted(store: &Store, names: &[String], options: &Save) -> Result<Vec<Wanted>
     let mut places: BTreeMap<Digest, usize> = BTreeMap::new();
     for name in names {
         for found in meant(store, name)? {
-            check_platform(name, &found, options)?;
+            found.check_platform(name, options.platform.as_ref())?;
             let tagged = found.name.clone().filter(|name| name.digest.is_none());
             let place = *places.entry(found.id).or_insert(images.len());
             if place == images.len() {
@@ -88,19 +88,6 @@ fn meant(store: &Store, name: &str) -> Result<Vec<Found>> {
         all.push(find(store, name)?);
     }
     Ok(all)
-}
-
-fn check_platform(name: &str, found: &Found, options: &Save) -> Result<()> {
-    let Some(wanted) = &options.platform else {
-        return Ok(());
-    };
-    let wanted = wanted.normal().to_string();
-    if found.record.platform.as_ref() == Some(&wanted) {
-        return Ok(());
-    }
-    Err(Error::not_found(format!(
-        "image with reference {name} was found but does not provide the specified platform ({wanted})"
-    )))
 }
 
 /// Where the contents of a blob come from.

@@ -99,7 +99,7 @@ fn wanted(store: &Store, name: &str, options: &Push) -> Result<Vec<(Reference, F
     let mut wanted = Vec::new();
     for name in names {
         let found = by_name(store, &name)?.ok_or_else(missing)?;
-        check_platform(&name, &found, options)?;
+        found.check_platform(&name.to_string(), options.platform.as_ref())?;
         wanted.push((name, found));
     }
     if wanted.is_empty() {
@@ -113,19 +113,6 @@ fn missing(repository: &Repository) -> Error {
     Error::not_found(text).with_hint(
         "see which names there are with `lade images`, and give it this one with `lade tag`",
     )
-}
-
-fn check_platform(name: &Reference, found: &Found, options: &Push) -> Result<()> {
-    let Some(wanted) = &options.platform else {
-        return Ok(());
-    };
-    let wanted = wanted.normal().to_string();
-    if found.record.platform.as_ref() == Some(&wanted) {
-        return Ok(());
-    }
-    Err(Error::not_found(format!(
-        "image with reference {name} was found but does not provide the specified platform ({wanted})"
-    )))
 }
 
 /// What all steps of a push share.
