@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 const SAMPLE: usize = 12;
+/// Of what is much like another command.
+const FEW: usize = 4;
 const LONG: usize = 300;
 /// What a kill may cost, of what had been sent.
 const LOST: u64 = 2 << 20;
@@ -18,6 +20,10 @@ const LOST: u64 = 2 << 20;
 /// A command and what has to be there for it.
 struct Case {
     name: &'static str,
+    /// How many moments are tried, where nobody says.
+    points: usize,
+    /// Bytes of a piece of a large blob; none: as ever.
+    piece: &'static str,
     args: fn(&Scene) -> Vec<String>,
     /// Brings the store to where the command begins; it may have been there already, whole or in part.
     prepare: fn(&Scene),
@@ -67,7 +73,7 @@ impl Scene {
 
     /// Runs the case's command under `killany`.
     fn killany(&self, case: &Case, aim: &[&str]) -> Done {
-        let lade = self.lade.cmd(&[]);
+        let lade = self.lade.cmd(&[]).env("LADE_PIECE", case.piece);
         // The engine's own line, behind killany's.
         lade.before(env!("CARGO_BIN_EXE_killany"), aim)
             .args((case.args)(self))
@@ -100,6 +106,8 @@ fn words(words: &[&str]) -> Vec<String> {
 
 const PULL: Case = Case {
     name: "pull",
+    points: SAMPLE,
+    piece: "",
     args: |scene| words(&["pull", "-q", &scene.name()]),
     prepare: Scene::emptied,
     after: Scene::whole,
@@ -107,6 +115,8 @@ const PULL: Case = Case {
 
 const PUSH: Case = Case {
     name: "push",
+    points: SAMPLE,
+    piece: "",
     args: |scene| words(&["push", "-q", &scene.target()]),
     prepare: |scene| {
         scene.pulled();
@@ -122,6 +132,8 @@ const PUSH: Case = Case {
 
 const LOAD: Case = Case {
     name: "load",
+    points: SAMPLE,
+    piece: "",
     args: |scene| words(&["load", "-q", "-i", &scene.archive.display().to_string()]),
     prepare: Scene::emptied,
     after: Scene::whole,
@@ -129,6 +141,8 @@ const LOAD: Case = Case {
 
 const RMI: Case = Case {
     name: "rmi",
+    points: SAMPLE,
+    piece: "",
     args: |scene| words(&["rmi", "-f", &scene.name()]),
     prepare: Scene::pulled,
     after: |scene| {
@@ -140,6 +154,8 @@ const RMI: Case = Case {
 
 const PRUNE: Case = Case {
     name: "prune",
+    points: SAMPLE,
+    piece: "",
     args: |_| words(&["image", "prune", "-a", "-f"]),
     prepare: Scene::pulled,
     after: RMI.after,
@@ -147,6 +163,8 @@ const PRUNE: Case = Case {
 
 const IMPORT: Case = Case {
     name: "import",
+    points: SAMPLE,
+    piece: "",
     args: |scene| words(&["import", &scene.tar.display().to_string(), "made:one"]),
     prepare: Scene::emptied,
     after: |scene| {
@@ -157,6 +175,8 @@ const IMPORT: Case = Case {
 
 const RUN: Case = Case {
     name: "run",
+    points: SAMPLE,
+    piece: "",
     args: |scene| words(&["run", "--rm", "--network", "none", &scene.name(), "true"]),
     prepare: Scene::pulled,
     after: |scene| {
@@ -171,8 +191,152 @@ const RUN: Case = Case {
     },
 };
 
+/// Pieces of which a layer here has several.
+const PIECE: &str = "65536";
+
+const PULL_PIECES: Case = Case {
+    name: "pull in pieces",
+    points: FEW,
+    piece: PIECE,
+    ..PULL
+};
+
+const PUSH_PIECES: Case = Case {
+    name: "push in pieces",
+    points: FEW,
+    piece: PIECE,
+    ..PUSH
+};
+
+/// An image that was made here: its layer is packed for the first time.
+const PUSH_MADE: Case = Case {
+    name: "first push",
+    points: FEW,
+    piece: "",
+    args: |scene| words(&["push", "-q", &scene.to.name("made:one")]),
+    prepare: |scene| {
+        scene.emptied();
+        let (tar, name) = (scene.tar.display().to_string(), scene.to.name("made:one"));
+        scene.lade.ok(&["import", &tar, &name]);
+        scene.to.empty();
+    },
+    after: |scene| {
+        let (_, manifest) = scene.to.manifest("made", "one").must("the manifest");
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).must("JSON");
+        let layer = manifest["layers"][0]["digest"].as_str().must("a digest");
+        let blob = scene.to.blob(layer).must("the layer");
+        let mut tar = Vec::new();
+        let mut unpacked = flate2::read::MultiGzDecoder::new(blob.as_slice());
+        std::io::Read::read_to_end(&mut unpacked, &mut tar).must("gzip");
+        let name = scene.to.name("made:one");
+        let diff_id = scene.lade.inspect(&name, "{{index .RootFS.Layers 0}}");
+        assert_eq!(orlop_tests::registry::digest(&tar), diff_id);
+        scene.lade.whole();
+    },
+};
+
+const TAG: Case = Case {
+    name: "tag",
+    points: FEW,
+    piece: "",
+    args: |scene| words(&["tag", &scene.name(), "other:one"]),
+    prepare: |scene| {
+        scene.emptied();
+        scene.pulled();
+    },
+    after: |scene| {
+        assert!(scene.lade.names().contains(&"other:one".to_owned()));
+        scene.whole();
+    },
+};
+
+const LIST: Case = Case {
+    name: "manifest create",
+    points: FEW,
+    piece: "",
+    args: |scene| {
+        words(&[
+            "manifest",
+            "create",
+            "--amend",
+            &scene.to.name("list:one"),
+            &scene.name(),
+        ])
+    },
+    prepare: |scene| {
+        let list = scene.to.name("list:one");
+        // It may not be there.
+        scene.lade.cmd(&["manifest", "rm", &list]).run();
+    },
+    after: |scene| {
+        let list = scene.to.name("list:one");
+        let said = scene.lade.says(&["manifest", "inspect", &list]);
+        assert!(said.contains(&scene.image.digest()), "{said}");
+    },
+};
+
+const PUSH_LIST: Case = Case {
+    name: "manifest push",
+    points: FEW,
+    piece: "",
+    args: |scene| words(&["manifest", "push", &scene.to.name("list:one")]),
+    prepare: |scene| {
+        let args = (LIST.args)(scene);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        scene.lade.ok(&args);
+        scene.to.empty();
+    },
+    after: |scene| {
+        let (_, list) = scene.to.manifest("list", "one").must("the list");
+        let list = String::from_utf8_lossy(&list).into_owned();
+        assert!(list.contains(&scene.image.digest()), "{list}");
+        for layer in &scene.image.layers {
+            assert!(scene.to.blob(&layer.digest()).is_some());
+        }
+    },
+};
+
+const LOGIN: Case = Case {
+    name: "login",
+    points: FEW,
+    piece: "",
+    args: |scene| words(&["login", "-u", "ann", "-p", "secret", &scene.from.host()]),
+    prepare: |scene| {
+        scene.lade.ok(&["logout", &scene.from.host()]);
+    },
+    after: |scene| {
+        let dir = scene.lade.home.join(".docker");
+        let text = fs::read(dir.join("config.json")).must("config.json");
+        let config: serde_json::Value = serde_json::from_slice(&text).must("JSON");
+        assert!(config["auths"][scene.from.host()].is_object(), "{config}");
+        // What was written aside holds the password, too.
+        assert_eq!(fs::read_dir(&dir).must("the directory").count(), 1);
+    },
+};
+
+const REPAIR: Case = Case {
+    name: "check --repair",
+    points: FEW,
+    piece: "",
+    args: |_| words(&["system", "check", "--repair"]),
+    prepare: |scene| {
+        scene.emptied();
+        scene.pulled();
+        let blob = scene.image.layers[1].digest();
+        let path = scene.lade.data.join("blobs/sha256").join(&blob[7..]);
+        fs::remove_file(&path).must(path.display());
+        let layer = scene.lade.layer(&scene.image.layers[2].diff_id());
+        fs::remove_dir_all(layer.parent().must("its directory")).must("a layer");
+    },
+    after: |scene| {
+        scene.lade.ok(&["system", "check"]);
+        scene.pulled();
+        scene.whole();
+    },
+};
+
 /// How many moments are tried, and the seed.
-fn sample() -> (usize, u64) {
+fn sample(usual: usize) -> (usize, u64) {
     let long = std::env::var_os("ORLOP_LONG").map(|_| LONG);
     let given = std::env::var("ORLOP_POINTS").map(|number| number.parse().must("ORLOP_POINTS"));
     let now = SystemTime::now()
@@ -180,7 +344,7 @@ fn sample() -> (usize, u64) {
         .must("the time")
         .as_secs();
     let seed = std::env::var("ORLOP_SEED").map_or(now, |seed| seed.parse().must("ORLOP_SEED"));
-    (given.unwrap_or(long.unwrap_or(SAMPLE)), seed)
+    (given.unwrap_or(long.unwrap_or(usual)), seed)
 }
 
 fn calls(scene: &Scene, case: &Case) -> u64 {
@@ -199,17 +363,17 @@ fn attempt(scene: &Scene, case: &Case, aim: &str, at: u64) -> bool {
     let done = scene.killany(case, &[aim, &at.to_string()]);
     let reached = done.rc != 99;
     let lade = &scene.lade;
-    lade.ok(&["system", "check"]);
-    for id in lade.ids() {
-        lade.ok(&["image", "verify", &id]);
+    // What was damaged before is mended, or still to be mended.
+    if case.name != "check --repair" {
+        lade.whole();
     }
     let args = (case.args)(scene);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let again = lade.cmd(&args).run();
+    let again = lade.cmd(&args).env("LADE_PIECE", case.piece).run();
     // What was removed before the kill is not there to be removed.
     let missing = case.name == "rmi" && again.stderr().contains("o such image");
     assert!(again.rc == 0 || missing, "after the kill\n{again}");
-    if case.name == "pull" {
+    if case.name.starts_with("pull") {
         let most = scene.image.size() + LOST + (1 << 16);
         assert!(
             scene.from.sent() <= most,
@@ -225,7 +389,7 @@ fn attempt(scene: &Scene, case: &Case, aim: &str, at: u64) -> bool {
 fn sweep(case: &Case) {
     let scene = Scene::new();
     let all = calls(&scene, case);
-    let (points, seed) = sample();
+    let (points, seed) = sample(case.points);
     let mut state = seed | 1;
     let mut missed = 0;
     let mut failures = Vec::new();
@@ -297,6 +461,46 @@ fn import() {
 #[test]
 fn run() {
     sweep(&RUN);
+}
+
+#[test]
+fn pull_in_pieces() {
+    sweep(&PULL_PIECES);
+}
+
+#[test]
+fn push_in_pieces() {
+    sweep(&PUSH_PIECES);
+}
+
+#[test]
+fn first_push() {
+    sweep(&PUSH_MADE);
+}
+
+#[test]
+fn tag() {
+    sweep(&TAG);
+}
+
+#[test]
+fn manifest_create() {
+    sweep(&LIST);
+}
+
+#[test]
+fn manifest_push() {
+    sweep(&PUSH_LIST);
+}
+
+#[test]
+fn login() {
+    sweep(&LOGIN);
+}
+
+#[test]
+fn check_and_repair() {
+    sweep(&REPAIR);
 }
 
 #[test]

@@ -295,6 +295,108 @@ fn a_killed_pull_goes_on_at_the_byte() {
     );
 }
 
+/// What makes a blob of some MiB a large one.
+const PIECE: u64 = 256 << 10;
+
+fn in_pieces(lade: &Lade, name: &str) -> orlop_tests::Cmd {
+    lade.cmd(&["pull", name])
+        .env("LADE_PIECE", PIECE.to_string())
+}
+
+/// The parts of a blob that were asked for, in order.
+fn parts(registry: &Registry, digest: &str) -> Vec<(u64, u64)> {
+    let seen = registry.seen();
+    let blob = |seen: &&orlop_tests::registry::Seen| {
+        seen.what == What::Blob && seen.request.path.contains(digest)
+    };
+    let part = |range: &str| {
+        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    let asked = seen.iter().filter(blob);
+    let mut parts: Vec<_> = asked
+        .filter_map(|seen| part(seen.request.header("range")))
+        .collect();
+    parts.sort_unstable();
+    parts
+}
+
+#[test]
+fn a_large_blob_comes_by_several_connections_each_part_once() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = Image::noise(1, 1, 6 << 20);
+    let name = registry.serve("thing:one", &image);
+    let layer = image.layers[0].digest();
+    let slow = Fault::Trickle(40_000, std::time::Duration::from_millis(5));
+    registry.fault(Rule::always(What::Blob, slow).only(&layer));
+    in_pieces(&lade, &name).run().ok();
+    // The next part may be asked for before the registry's thread has seen the end of the last.
+    let most = registry.at_once();
+    assert!((3..=6).contains(&most), "{most} connections for one blob");
+    let parts = parts(&registry, &layer);
+    let mut end = 0;
+    for (first, last) in &parts {
+        assert!(
+            *first == end && *last < *first + PIECE,
+            "{parts:?} are not one after the other"
+        );
+        end = *last + 1;
+    }
+    assert_eq!(end, image.layers[0].blob.len() as u64);
+    assert!(registry.sent() < image.size() + 10_000);
+    lade.whole();
+}
+
+/// Kills a pull in which every lane has come to a halt in the middle of its piece.
+fn killed_in_lanes(lade: &Lade, registry: &Registry, image: &Image, name: &str) {
+    let layer = image.layers[0].digest();
+    let halt = Fault::StallAt(150_000);
+    registry.fault(Rule::times(What::Blob, 3, halt).only(&layer).after(5));
+    let mut running = in_pieces(lade, name).spawn();
+    orlop_tests::until("all lanes stand still", || {
+        (registry.count(What::Blob, &layer) == 8).then_some(())
+    });
+    // What has arrived is written by then.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    running.child.kill().must("kill");
+    running.wait();
+    lade.ok(&["system", "check"]);
+    registry.mend();
+}
+
+#[test]
+fn a_pull_killed_in_several_pieces_goes_on_in_each() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = Image::noise(1, 1, 6 << 20);
+    let name = registry.serve("thing:one", &image);
+    killed_in_lanes(&lade, &registry, &image, &name);
+    in_pieces(&lade, &name).run().ok();
+    lade.whole();
+    let (sent, size) = (registry.sent(), image.size());
+    assert!(
+        sent <= size + (2 << 20),
+        "{sent} bytes for an image of {size}"
+    );
+}
+
+#[test]
+fn a_large_blob_without_ranges_comes_whole_whatever_is_here() {
+    for killed in [false, true] {
+        let (lade, registry) = (Lade::new(), Registry::new());
+        let image = Image::noise(1, 1, 6 << 20);
+        let name = registry.serve("thing:one", &image);
+        if killed {
+            killed_in_lanes(&lade, &registry, &image, &name);
+        }
+        registry.forget();
+        registry.change(|manner| manner.ranges = false);
+        in_pieces(&lade, &name).run().ok();
+        lade.whole();
+        // One look whether parts are given, and one for all.
+        assert!(registry.count(What::Blob, &image.layers[0].digest()) <= 2);
+    }
+}
+
 #[test]
 fn an_artifact_is_kept_as_it_is() {
     let (lade, registry) = (Lade::new(), Registry::new());
@@ -314,6 +416,8 @@ fn an_artifact_is_kept_as_it_is() {
     registry.put("art", "one", OCI_MANIFEST, manifest.as_bytes());
     let name = registry.name("art:one");
     lade.ok(&["pull", &name]);
+    let listed = lade.ok(&["images", "--format", "{{.Size}}"]);
+    assert_eq!(listed.stdout().trim(), format!("{}B", blob.len()));
     let target = registry.name("copy:one");
     lade.ok(&["tag", &name, &target]);
     lade.ok(&["push", &target]);
@@ -342,6 +446,14 @@ fn names_that_are_not_there_are_refused_in_a_line() {
         (String::new(), ["reference|name", ""]),
         ("thing:t a g".to_owned(), ["t a g", ""]),
         (registry.name("thing@sha256:12"), ["sha256:12", ""]),
+        (
+            format!("docker://{}", registry.name("thing:one")),
+            ["it is an address", "leave out \"docker://\""],
+        ),
+        (
+            format!("https://{}", registry.name("thing:one")),
+            ["it is an address", "leave out \"https://\""],
+        ),
     ];
     for (name, parts) in table {
         lade.fails(&["pull", &name], &parts);

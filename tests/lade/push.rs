@@ -3,6 +3,7 @@
 use orlop_tests::registry::{Fault, Image, Layer, Location, Manner, Registry, Rule, Tar, What};
 use orlop_tests::{Lade, Must};
 use serde_json::Value;
+use std::fs;
 
 /// Pulls an image from one registry and names it for another.
 fn pulled(lade: &Lade, from: &Registry, image: &Image, target: &str) {
@@ -164,15 +165,21 @@ fn every_habit_of_registries_is_met() {
             Some(Rule::times(What::PutManifest, 2, Fault::Status(503))),
         ),
     ];
-    for (case, manner, rule) in table {
+    // In one request where that can be, and in pieces.
+    let pieces = ["", "524288"];
+    let table = table
+        .iter()
+        .flat_map(|row| pieces.map(|piece| (row, piece)));
+    for ((case, manner, rule), piece) in table {
         let (lade, from, to) = (Lade::new(), Registry::new(), Registry::new());
         let image = Image::noise(3, 2, 2 << 20);
         let target = to.name("copy:it");
         pulled(&lade, &from, &image, &target);
         to.change(manner);
-        rule.into_iter().for_each(|rule| to.fault(rule));
-        let done = lade.cmd(&["push", &target]).run();
+        rule.iter().for_each(|rule| to.fault(rule.clone()));
+        let done = lade.cmd(&["push", &target]).env("LADE_PIECE", piece).run();
         assert!(done.rc == 0, "{case}\n{done}");
+        assert!(piece.is_empty() || to.count(What::Chunk, "") > 1, "{case}");
         assert_eq!(
             to.manifest("copy", "it").map(|(_, bytes)| bytes),
             Some(image.manifest.clone()),
@@ -180,6 +187,121 @@ fn every_habit_of_registries_is_met() {
         );
         lade.whole();
     }
+}
+
+#[test]
+fn a_killed_push_goes_on_behind_the_last_piece() {
+    let (lade, from, to) = (Lade::new(), Registry::new(), Registry::new());
+    let image = Image::noise(3, 1, 4 << 20);
+    let target = to.name("copy:it");
+    pulled(&lade, &from, &image, &target);
+    let push = || lade.cmd(&["push", &target]).env("LADE_PIECE", "524288");
+    to.fault(Rule::once(What::Chunk, Fault::Silence).after(5));
+    let mut running = push().spawn();
+    orlop_tests::until("the sixth piece", || {
+        (to.count(What::Chunk, "") == 6).then_some(())
+    });
+    running.child.kill().must("kill");
+    running.wait();
+    lade.ok(&["system", "check"]);
+    push().run().ok();
+    assert_eq!(
+        to.blob(&image.layers[0].digest()).as_ref(),
+        Some(&image.layers[0].blob)
+    );
+    let most = image.size() + (100 << 10);
+    assert!(to.received() < most, "{} bytes of {most}", to.received());
+    lade.whole();
+}
+
+#[test]
+fn an_image_that_is_removed_meanwhile_is_pushed_all_the_same() {
+    for made in [false, true] {
+        let (lade, from, to) = (Lade::new(), Registry::new(), Registry::new());
+        let target = to.name("copy:it");
+        if made {
+            let tar = Layer::noise(5, 50_000).tar;
+            lade.cmd(&["import", "-", &target]).stdin(tar).run().ok();
+        } else {
+            pulled(&lade, &from, &Image::noise(1, 2, 50_000), &target);
+        }
+        to.fault(Rule::once(What::PutManifest, Fault::RetryAfter(503, "3")));
+        let running = lade.cmd(&["push", &target]).spawn();
+        orlop_tests::until("the manifest", || {
+            (to.count(What::PutManifest, "") == 1).then_some(())
+        });
+        for id in lade.ids() {
+            lade.ok(&["rmi", "-f", &id]);
+        }
+        running.wait().ok();
+        assert!(to.manifest("copy", "it").is_some());
+        assert!(lade.ids().is_empty(), "it does not come back");
+        lade.ok(&["image", "prune", "-f"]);
+        lade.whole();
+    }
+}
+
+/// Fills the data root but for so many bytes; they can be had again by removing the file.
+fn fill(lade: &Lade, leave: usize) -> std::path::PathBuf {
+    use std::io::Write;
+    let path = lade.data.join("filler");
+    let open = fs::File::options().create(true).append(true).open(&path);
+    let (mut file, mut size) = (open.must("the filler"), 1 << 20);
+    while size >= 4096 {
+        if file.write_all(&vec![1u8; size]).is_err() {
+            size /= 2;
+        }
+    }
+    let length = file.metadata().must("the filler").len();
+    let length = length.saturating_sub(leave as u64);
+    file.set_len(length).must("the filler");
+    path
+}
+
+#[test]
+fn a_full_disk_ends_a_push_and_a_save_and_nothing_is_lost() {
+    let (lade, to) = (Lade::new(), Registry::new());
+    crate::store::small(&lade, "24m");
+    let target = to.name("made:one");
+    let tar = Layer::noise(5, 6 << 20).tar;
+    lade.cmd(&["import", "-", &target]).stdin(tar).run().ok();
+    let filler = fill(&lade, 3 << 20);
+    lade.fails(&["push", &target], &["space|full"]);
+    assert_eq!(to.manifest("made", "one"), None);
+    fs::remove_file(&filler).must("the filler");
+    lade.whole();
+    // Packed, and refused; what was packed cannot be kept: why it was refused is what is said.
+    to.empty();
+    to.forget();
+    to.fault(Rule::once(What::Finish, Fault::RetryAfter(503, "3")).after(1));
+    to.fault(Rule::always(What::Finish, Fault::Status(403)).after(1));
+    let running = lade.cmd(&["push", &target]).spawn();
+    orlop_tests::until("the end of the layer", || {
+        (to.count(What::Finish, "") == 2).then_some(())
+    });
+    let filler = fill(&lade, 0);
+    let done = running.wait();
+    let complaint = orlop_tests::complaint(&done, &[1], &["403"]);
+    assert_eq!(complaint, None, "{done}");
+    fs::remove_file(&filler).must("the filler");
+    to.mend();
+    lade.whole();
+    let out = lade.data.join("out");
+    fs::create_dir(&out).must("a directory");
+    orlop_tests::sys::mount("out", &out, "tmpfs", 0, "size=1m").must("a tmpfs");
+    let file = out.join("saved.tar").display().to_string();
+    lade.fails(&["save", "-o", &file, &target], &["space|full"]);
+    let left = fs::read_dir(&out).must("the directory").count();
+    assert_eq!(left, 0, "half an archive is none");
+    orlop_tests::sys::umount(&out).must("umount");
+    fs::remove_dir(&out).must("the directory");
+    lade.ok(&["push", &target]);
+    let image = lade.inspect(&target, "{{.Id}}");
+    lade.ok(&["rmi", &target]);
+    lade.ok(&["pull", &target]);
+    assert_eq!(lade.inspect(&target, "{{.Id}}"), image);
+    lade.whole();
+    orlop_tests::sys::umount(&lade.data).must("umount");
 }
 
 #[test]

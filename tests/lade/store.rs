@@ -109,7 +109,7 @@ fn removed_and_pulled_at_once_it_is_there_or_not() {
 }
 
 /// A tmpfs of this size as the data root.
-fn small(lade: &Lade, size: &str) {
+pub(crate) fn small(lade: &Lade, size: &str) {
     fs::create_dir(&lade.data).must("the data root");
     sys::mount(
         "small",

@@ -25,7 +25,7 @@ use http::{Answer, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How a registry behaves, whatever is asked.
@@ -104,6 +104,9 @@ struct Inner {
     address: SocketAddr,
     sent: AtomicU64,
     received: AtomicU64,
+    /// Blobs that are being sent, and the most that ever were at once.
+    busy: AtomicUsize,
+    most: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -130,6 +133,8 @@ impl Registry {
             address,
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            busy: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         let shared = Arc::clone(&inner);
@@ -248,6 +253,11 @@ impl Registry {
         self.inner.received.load(Ordering::Relaxed)
     }
 
+    /// The most blobs, or parts of blobs, that were sent at once.
+    pub fn at_once(&self) -> usize {
+        self.inner.most.load(Ordering::Relaxed)
+    }
+
     /// Returns media type and bytes of a manifest.
     pub fn manifest(&self, repository: &str, reference: &str) -> Option<(String, Vec<u8>)> {
         let key = (repository.to_owned(), reference.to_owned());
@@ -323,7 +333,16 @@ impl Inner {
                 }
                 (None, _) => return Ok(()),
                 (Some(answer), _) => {
-                    if !wire.send(&answer, fault.as_ref())? {
+                    let sent = if what == What::Blob {
+                        let busy = self.busy.fetch_add(1, Ordering::Relaxed) + 1;
+                        self.most.fetch_max(busy, Ordering::Relaxed);
+                        let sent = wire.send(&answer, fault.as_ref());
+                        self.busy.fetch_sub(1, Ordering::Relaxed);
+                        sent?
+                    } else {
+                        wire.send(&answer, fault.as_ref())?
+                    };
+                    if !sent {
                         return Ok(());
                     }
                 }
