@@ -2,6 +2,7 @@
 //!
 //! Whatever a layer holds, nothing outside of the data root changes: a file and a directory beside it stand for everything there is.
 
+mod packed;
 mod rows;
 
 use orlop_tests::registry::image::{docker_archive, gzip, oci_archive};
@@ -193,7 +194,52 @@ fn names_in_archives_are_no_paths() {
             .symlink("link", "/etc/passwd")
             .done()
     };
+    let old = |id: &str, parent: &str| {
+        let repositories = serde_json::json!({"bad": {"one": id}});
+        Tar::new()
+            .file("repositories", 0o644, repositories.to_string())
+            .file(
+                "a/json",
+                0o644,
+                serde_json::json!({"parent": parent}).to_string(),
+            )
+            .file("a/layer.tar", 0o644, &image.layers[0].tar)
+            .done()
+    };
+    // Of a manifest in the index, or of a config or a layer in a manifest.
+    let digests = |manifest: &str, config: &str, layer: &str| {
+        let entry = |kind: &str, digest: &str| {
+            let kind = format!("application/vnd.oci.image.{kind}");
+            serde_json::json!({"mediaType": kind, "digest": digest, "size": 2})
+        };
+        let inner = serde_json::json!({"schemaVersion": 2, "config": entry("config.v1+json", config), "layers": [entry("layer.v1.tar", layer)]});
+        let inner = inner.to_string();
+        let right = orlop_tests::registry::image::digest(inner.as_bytes());
+        let named = if manifest.is_empty() {
+            &right
+        } else {
+            manifest
+        };
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry("manifest.v1+json", named)]});
+        Tar::new()
+            .file("oci-layout", 0o644, r#"{"imageLayoutVersion":"1.0.0"}"#)
+            .file("index.json", 0o644, index.to_string())
+            .file(&format!("blobs/sha256/{}", &right[7..]), 0o644, inner)
+            .done()
+    };
+    let (out, zeros) = (
+        "sha256:../../../../../../etc/passwd",
+        format!("sha256:{}", "0".repeat(64)),
+    );
     let table = [
+        old("../../../../etc", ""),
+        old("/etc", ""),
+        old("a", "../../../../etc"),
+        old("a", "/etc"),
+        digests(out, &zeros, &zeros),
+        digests("", out, &zeros),
+        digests("", &zeros, out),
+        digests("sha256:/etc/passwd", &zeros, &zeros),
         evil("../../../../etc/passwd", "l.tar"),
         evil("/etc/passwd", "l.tar"),
         evil("c.json", "/etc/passwd"),

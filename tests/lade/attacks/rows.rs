@@ -231,6 +231,25 @@ pub(super) fn marks() -> Vec<Attack> {
                 Tar::new().pax(&records).dir("d/", 0o755).done()
             },
         ),
+        (
+            "a capability, and a word for the host's integrity checks",
+            Taken(|dir| {
+                let value = orlop_tests::sys::attribute(&dir.join("ping"), "security.capability");
+                assert_eq!(value.must("a capability"), CAPABILITY);
+                for key in ["security.evm", "security.ima"] {
+                    let value = orlop_tests::sys::attribute(&dir.join("ping"), key);
+                    assert!(value.is_err(), "{key}: {value:?}");
+                }
+            }),
+            |_| {
+                let records: [(&str, &[u8]); 3] = [
+                    ("SCHILY.xattr.security.capability", &CAPABILITY),
+                    ("SCHILY.xattr.security.evm", b"\x03\x02sum"),
+                    ("SCHILY.xattr.security.ima", b"\x04\x04sum"),
+                ];
+                Tar::new().pax(&records).file("ping", 0o755, "x").done()
+            },
+        ),
         ("a device", Any, |_| {
             Tar::new()
                 .node("disk", 'b', (8, 0))
@@ -285,6 +304,11 @@ pub(super) fn marks() -> Vec<Attack> {
         ),
     ]
 }
+
+/// Of revision 2: raw sockets, permitted and effective.
+const CAPABILITY: [u8; 20] = [
+    1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
 
 /// None of what overlayfs reads as its own is on the directory.
 fn plain_attributes(dir: &Path) {
