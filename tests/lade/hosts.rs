@@ -2,6 +2,7 @@
 
 use orlop_tests::registry::{Debian, DebianOptions, Fault, Image, Proxy, Registry, Rule, What};
 use orlop_tests::{Cmd, Lade, Must};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -98,6 +99,32 @@ fn a_mirror_that_lies_is_left_out_and_the_origin_asked() {
         assert_eq!(lade.inspect(&name, "{{.Id}}"), image.id());
         assert!(mirror.count(What::Blob, &blob) > 0, "it was asked");
         assert!(registry.count(What::Blob, &blob) > 0, "{blob}");
+        lade.whole();
+    }
+}
+
+#[test]
+fn mirrors_that_lie_are_passed_over_one_after_the_other() {
+    // The second is larger than what is read to its end for the digest's sake alone.
+    for bytes in [10_000, 66 << 20] {
+        let image = Image::noise(1, 1, bytes);
+        let (lade, registry) = (Lade::new(), Registry::new());
+        let mirrors = [Registry::new(), Registry::new()];
+        let name = registry.serve("thing:one", &image);
+        let layer = image.layers[0].digest();
+        let mut text = String::new();
+        for mirror in &mirrors {
+            mirror.serve("thing:one", &image);
+            mirror.fault(Rule::always(What::Blob, Fault::Flipped).only(&layer));
+            let (host, url) = (registry.host(), mirror.url());
+            let _ = writeln!(text, "[[registry.\"{host}\".mirror]]\nurl = \"{url}\"");
+        }
+        let file = native(&lade, &text);
+        pull(&lade, &file, &name).run().ok();
+        assert_eq!(lade.inspect(&name, "{{.Id}}"), image.id());
+        for asked in mirrors.iter().chain([&registry]) {
+            assert!(asked.count(What::Blob, &layer) > 0);
+        }
         lade.whole();
     }
 }

@@ -31,6 +31,8 @@ struct State {
     deaf: bool,
     /// The reader wanted more than was written.
     starved: bool,
+    /// Whatever the bytes are, all of them are wanted.
+    all: bool,
 }
 
 impl Front {
@@ -69,6 +71,16 @@ impl Front {
     /// Tells whether the reader wanted more than was written.
     pub(crate) fn is_starved(&self) -> bool {
         self.lock().starved
+    }
+
+    /// From now on the reader goes on to the end also when what it reads makes no sense: only the digest tells whose fault that is.
+    pub(crate) fn want_all(&self) {
+        self.lock().all = true;
+    }
+
+    /// Tells whether the reader is to go on to the end.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.lock().all
     }
 
     /// Tells how much is there in all.

@@ -61,8 +61,8 @@ struct Pass {
 /// How a pass ended.
 enum Settled {
     Done(Done),
-    /// The file holds something else. It may be from an earlier attempt.
-    Wrong(Partial, Digest),
+    /// The file holds something else, of this digest, since that host has answered. It may be from an earlier attempt.
+    Wrong(Partial, Digest, String),
 }
 
 impl Job {
@@ -115,6 +115,10 @@ impl Job {
             _ => (None, self.work.store.open_blob(digest)?),
         };
         let size = self.part.descriptor.size;
+        let found = file.metadata().context("look at the blob")?.len();
+        if found != size {
+            bail!(self.size(found));
+        }
         let counted = Counted::new(file, |have| self.layer.is(Step::Unpacking { have, size }));
         let mut done = self.unpack_into(BufReader::with_capacity(READ, counted), into)?;
         done.blob = blob;
@@ -150,34 +154,39 @@ impl Job {
         unpack::unpack(reader, self.form, self.part.descriptor.size, new, &diff_id)
     }
 
-    /// Fetches what is missing of the blob. A wrong digest after an earlier attempt's bytes is no news of the registry: once more then,
-    /// from the first byte. A mirror's wrong bytes are no news of it either: once more, from the next server.
+    /// Fetches what is missing of the blob. A wrong digest after an earlier attempt's bytes is no news of the registry, and a mirror's
+    /// wrong bytes are none of it either: once more then, from the first byte and from the next server.
     async fn fetch(self: &Arc<Self>, partial: Partial, into: Option<Unpack>) -> Result<Done> {
+        let (mut partial, mut into) = (partial, into);
         let missing = partial.missing();
         let missing: u64 = missing.iter().map(|span| span.end - span.start).sum();
-        let resumed = missing < partial.size();
-        let mut partial = match self.pass(partial, into, resumed).await? {
-            (Settled::Done(done), _) => return Ok(done),
-            (Settled::Wrong(mut partial, found), host) => {
-                partial.restart()?;
-                // A mirror is not asked again; the host of the name itself has no stand-in.
-                self.work.client.distrust(&host);
-                if !resumed && host == self.repository.host {
-                    bail!(self.wrong(&host, &found));
-                }
-                partial
+        let mut resumed = missing < partial.size();
+        loop {
+            let (wrong, found, host) = match self.pass(partial, into, resumed).await? {
+                Settled::Done(done) => return Ok(done),
+                Settled::Wrong(wrong, found, host) => (wrong, found, host),
+            };
+            partial = wrong;
+            partial.restart()?;
+            // A mirror is not asked again; the host of the name itself has no stand-in.
+            self.work.client.distrust(&host);
+            if !resumed && host == self.repository.host {
+                bail!(self.wrong(&host, &found));
             }
-        };
-        let job = Arc::clone(self);
-        let into = spawn_blocking(move || job.unpack()).await??;
-        match self.pass(partial, into, false).await? {
-            (Settled::Done(done), _) => Ok(done),
-            (Settled::Wrong(wrong, found), host) => {
-                partial = wrong;
-                partial.restart()?;
-                bail!(self.wrong(&host, &found))
-            }
+            resumed = false;
+            let job = Arc::clone(self);
+            into = spawn_blocking(move || job.unpack()).await??;
         }
+    }
+
+    /// The same manifest is refused where the blob has to be fetched.
+    fn size(&self, found: u64) -> Error {
+        let blob = &self.part.descriptor;
+        let text = format!(
+            "blob {} has {found} bytes, and the manifest says {}",
+            blob.digest, blob.size
+        );
+        Error::new(Kind::Damaged, text).with_hint("the image was made wrongly: push it again")
     }
 
     fn wrong(&self, host: &str, found: &Digest) -> Error {
@@ -193,7 +202,7 @@ impl Job {
         partial: Partial,
         into: Option<Unpack>,
         resumed: bool,
-    ) -> Result<(Settled, String)> {
+    ) -> Result<Settled> {
         let partial = Arc::new(partial);
         let front = Front::new(partial.size(), &partial.missing());
         let flow = Arc::new(Flow {
@@ -204,8 +213,10 @@ impl Job {
             front: Arc::clone(&front),
             layer: self.layer.clone(),
         });
-        let to_the_end = resumed || partial.size() <= SMALL;
-        let reading = self.start_reading(&front, &partial, into, to_the_end)?;
+        if resumed || partial.size() <= SMALL {
+            front.want_all();
+        }
+        let reading = self.start_reading(&front, &partial, into)?;
         let writing = Writing(Arc::clone(&front));
         let fetched = fetch(&flow).await;
         drop(writing);
@@ -223,11 +234,11 @@ impl Job {
         };
         // The reader and all lanes have ended.
         let partial = Arc::into_inner(partial).context("a download that has ended is held")?;
-        let settled = spawn_blocking(move || settle(partial, pass)).await??;
+        let settled = spawn_blocking(move || settle(partial, pass, host)).await??;
         if matches!(settled, Settled::Done(_)) {
             self.layer.is(Step::Done);
         }
-        Ok((settled, host))
+        Ok(settled)
     }
 
     /// Starts the reading half of a pass.
@@ -236,7 +247,6 @@ impl Job {
         front: &Arc<Front>,
         partial: &Partial,
         into: Option<Unpack>,
-        to_the_end: bool,
     ) -> Result<JoinHandle<Pass>> {
         let file = partial
             .file()
@@ -255,15 +265,15 @@ impl Job {
         });
         let algorithm = self.part.descriptor.digest.algorithm();
         let behind = Behind::new(Arc::clone(front), file, size, algorithm, tell);
-        let job = Arc::clone(self);
-        Ok(spawn_blocking(move || job.read(behind, into, to_the_end)))
+        let (job, front) = (Arc::clone(self), Arc::clone(front));
+        Ok(spawn_blocking(move || job.read(behind, into, &front)))
     }
 
-    fn read(&self, behind: Behind, into: Option<Unpack>, to_the_end: bool) -> Pass {
+    fn read(&self, behind: Behind, into: Option<Unpack>, front: &Front) -> Pass {
         let mut reader = BufReader::with_capacity(READ, behind);
         let done = self.unpack_into(&mut reader, into);
         let mut digest = None;
-        if (done.is_ok() || to_the_end) && unpack::drain(&mut reader).is_ok() {
+        if (done.is_ok() || front.wants_all()) && unpack::drain(&mut reader).is_ok() {
             digest = Some(reader.get_mut().digest());
         }
         Pass { digest, done }
@@ -271,11 +281,11 @@ impl Job {
 }
 
 /// Compares what was read with what was wanted.
-fn settle(partial: Partial, pass: Pass) -> Result<Settled> {
+fn settle(partial: Partial, pass: Pass, host: String) -> Result<Settled> {
     let wanted = *partial.digest();
     match pass.digest {
         Some(found) if found == wanted => {}
-        Some(found) => return Ok(Settled::Wrong(partial, found)),
+        Some(found) => return Ok(Settled::Wrong(partial, found, host)),
         None => {
             pass.done?;
             bail!("the download ended before its time");
