@@ -1,13 +1,12 @@
 //! The engine: where things are, and what is opened when it is needed.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use registry::{Files, Patience, Proxies};
 use store::Store;
 
 use crate::remote::Remote;
-use crate::{Error, Result};
+use crate::{Registries, Result};
 
 /// Where an engine keeps things, and whom it may call.
 #[derive(Debug, Clone)]
@@ -69,6 +68,8 @@ pub struct Network {
     pub patience: Option<Patience>,
     /// Fetch foreign layers from where their descriptors say.
     pub foreign: bool,
+    /// Is told of each request and its answer, in a line without secrets.
+    pub trace: Option<fn(&str)>,
 }
 
 /// The engine. Cheap to open; one is enough for a process, and threads may share it.
@@ -76,18 +77,18 @@ pub struct Network {
 pub struct Engine {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
-    remote: OnceLock<Remote>,
+    pub(crate) registries: Registries,
 }
 
 impl Engine {
     /// Opens the store, or makes it. Nothing else is read.
     pub fn open(settings: Settings) -> Result<Self> {
         let store = Store::open(&settings.data_root)?;
-        let remote = OnceLock::new();
+        let registries = Registries::new(settings.clone());
         Ok(Self {
             settings,
             store,
-            remote,
+            registries,
         })
     }
 
@@ -98,17 +99,12 @@ impl Engine {
     }
 
     /// Returns the store below.
-    #[must_use]
-    pub fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
     /// Returns the way to the network, made at its first use.
     pub(crate) fn remote(&self) -> Result<&Remote> {
-        if let Some(remote) = self.remote.get() {
-            return Ok(remote);
-        }
-        let remote = Remote::open(&self.settings).map_err(Error::from)?;
-        Ok(self.remote.get_or_init(|| remote))
+        self.registries.remote()
     }
 }

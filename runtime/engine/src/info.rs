@@ -1,22 +1,8 @@
-//! Info and version: what this program is, and what it runs on.
+//! Info: what this program runs on, and what is here.
 
 use serde::Serialize;
 
 use crate::{Engine, Result};
-
-/// What this program is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Version {
-    /// Of the program.
-    pub version: String,
-    /// The operating system.
-    pub os: String,
-    /// The processor.
-    pub arch: String,
-    /// The kernel's release.
-    pub kernel_version: String,
-}
 
 /// What it runs on, and what is here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,18 +49,6 @@ pub struct Info {
 }
 
 impl Engine {
-    /// Says what this program is.
-    #[must_use]
-    pub fn version(&self) -> Version {
-        let host = image::Platform::host();
-        Version {
-            version: self.settings.version.clone(),
-            os: host.os,
-            arch: host.architecture,
-            kernel_version: read("/proc/sys/kernel/osrelease"),
-        }
-    }
-
     /// Says what it runs on, and what is here.
     pub fn info(&self) -> Result<Info> {
         let settings = &self.settings;

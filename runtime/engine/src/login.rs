@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use registry::{Credentials, Login};
 
 use crate::progress::Quiet;
-use crate::{Engine, Error, Kind, Result, remote};
+use crate::{Error, Kind, Registries, Result, remote};
 
 /// What docker means without a host.
 const HUB: &str = "docker.io";
@@ -19,7 +19,7 @@ pub struct LoggedIn {
     pub plain: Option<PathBuf>,
 }
 
-impl Engine {
+impl Registries {
     /// Tries a login and keeps it.
     pub fn login(&self, host: Option<&str>, login: &Login) -> Result<LoggedIn> {
         let host = normal(host);

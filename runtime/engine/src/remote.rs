@@ -96,9 +96,12 @@ fn client_settings(
     tell: UnboundedSender<Event>,
 ) -> Result<registry::Settings> {
     let network = &settings.network;
-    let notices = Notices::to(move |notice: &Notice| {
+    let trace = network.trace;
+    let notices = Notices::to(move |notice: &Notice| match (notice, trace) {
+        (Notice::Asked { line }, Some(trace)) => trace(line),
+        (Notice::Asked { .. }, None) => {}
         // Nobody listens: no verb is at work.
-        drop(tell.send(event(notice)));
+        _ => drop(tell.send(event(notice))),
     });
     let usual = registry::Settings::default();
     let chunk = match settings.piece {

@@ -1,7 +1,7 @@
 //! Search: images of a registry by words.
 
 use crate::progress::Quiet;
-use crate::{Engine, Error, Filters, Result};
+use crate::{Error, Filters, Registries, Result};
 
 /// How to search.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +27,7 @@ pub struct SearchRow {
     pub automated: bool,
 }
 
-impl Engine {
+impl Registries {
     /// Searches a registry: the one that the term begins with, else Docker Hub.
     pub fn search(&self, term: &str, options: &Search) -> Result<Vec<SearchRow>> {
         options

@@ -37,7 +37,7 @@ use settings::{LogFormat, Options, Settings, Surroundings};
     disable_version_flag = true,
     arg_required_else_help = true,
     subcommand_value_name = "COMMAND",
-    after_help = "A command's own options: lade COMMAND --help. Each setting above has a variable, too: LADE_DATA_ROOT and so on."
+    after_help = "A command's own options: lade COMMAND --help. Each setting above has a variable, too (LADE_DATA_ROOT), as have LADE_CONNECTIONS, LADE_REGISTRIES and more: docs/images.md."
 )]
 struct Line {
     #[command(flatten)]

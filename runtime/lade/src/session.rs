@@ -2,17 +2,18 @@
 
 use std::cell::OnceCell;
 
-use engine::Engine;
+use engine::{Engine, Registries};
 
 use crate::detach;
 use crate::failure::{self, Failure, Level};
-use crate::settings::Settings;
+use crate::settings::{LogFormat, Settings};
 
 /// One call of the program.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) settings: Settings,
     engine: OnceCell<Engine>,
+    registries: OnceCell<Registries>,
 }
 
 impl Session {
@@ -20,6 +21,7 @@ impl Session {
         Self {
             settings,
             engine: OnceCell::new(),
+            registries: OnceCell::new(),
         }
     }
 
@@ -29,17 +31,34 @@ impl Session {
             return Ok(engine);
         }
         self.debug(&format!("data root {}", self.settings.data_root.display()));
+        let engine = Engine::open(self.engine_settings())?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// Returns the way to registries, for whom the data root is nothing.
+    pub(crate) fn registries(&self) -> &Registries {
+        let make = || Registries::new(self.engine_settings());
+        self.registries.get_or_init(make)
+    }
+
+    fn engine_settings(&self) -> engine::Settings {
         let settings = &self.settings;
-        let engine = Engine::open(engine::Settings {
+        let mut network = settings.network.clone();
+        // A function for each form: a plain one knows nothing of the settings.
+        let trace: fn(&str) = match settings.log_format {
+            LogFormat::Text => |line| failure::note(Level::Debug, line, LogFormat::Text),
+            LogFormat::Json => |line| failure::note(Level::Debug, line, LogFormat::Json),
+        };
+        network.trace = settings.debug.then_some(trace);
+        engine::Settings {
             data_root: settings.data_root.clone(),
             run_root: settings.run_root.clone(),
             runtime: settings.runtime.clone(),
-            network: settings.network.clone(),
+            network,
             connections: settings.connections,
             piece: settings.piece,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-        })?;
-        Ok(self.engine.get_or_init(|| engine))
+        }
     }
 
     pub(crate) fn warn(&self, message: &str) {
@@ -67,7 +86,7 @@ impl Session {
         let Some(engine) = self.engine.get() else {
             return;
         };
-        match engine.store().unswept() {
+        match engine.is_unswept() {
             Ok(true) => {
                 if let Err(error) = detach::sweep(&self.settings) {
                     self.warn(&format!(

@@ -1,7 +1,7 @@
 //! What holds for every command: where things are kept, how registries are reached, how messages look.
 //!
-//! Each setting has one name, in four places: the option `--data-root`, the environment's `LADE_DATA_ROOT`, the configuration file's
-//! `"data-root"`, and a default. The first of them that has a value counts. The file is JSON:
+//! Each setting has one name: `LADE_DATA_ROOT` in the environment is `"data-root"` in the configuration file and, for some, the option
+//! `--data-root`. The first that has a value counts: the option, the environment, the file, a default. The file is JSON:
 //!
 //! ```json
 //! {"data-root": "/srv/lade", "insecure-registries": ["registry.lan:5000"], "connections": 12}
@@ -130,6 +130,15 @@ impl Value {
         number.ok_or_else(|| self.refuse("is not a whole number"))
     }
 
+    /// How much at a time: nothing would go on forever, and no registry takes thousands.
+    fn connections(&self) -> Result<usize, Failure> {
+        let count = self.number()?;
+        let count = usize::try_from(count)
+            .ok()
+            .filter(|count| (1..=100).contains(count));
+        count.ok_or_else(|| self.refuse("is not a number from 1 to 100"))
+    }
+
     fn truth(&self) -> Result<bool, Failure> {
         match self.text.to_str() {
             Some("true" | "1" | "yes") => Ok(true),
@@ -218,7 +227,9 @@ impl Settings {
         let format = sources.value("log-format");
         let debug = sources.value("debug");
         let number = |key| sources.value(key).map_or(Ok(0), |value| value.number());
-        let (connections, piece) = (number("connections")?, number("piece")?);
+        let connections = sources.value("connections");
+        let connections = connections.map_or(Ok(0), |value| value.connections())?;
+        let piece = number("piece")?;
         let root = |key| sources.path(key).map(absolute).transpose();
         Ok(Self {
             data_root: root("data-root")?.map_or_else(|| default_data_root(around), Ok)?,
@@ -227,12 +238,12 @@ impl Settings {
             debug: debug.map_or(Ok(false), |value| value.truth())?,
             log_format: format.map_or(Ok(LogFormat::Text), |value| value.log_format())?,
             network: network::resolve(&sources)?,
-            connections: usize::try_from(connections).unwrap_or(usize::MAX),
+            connections,
             piece: piece.into(),
         })
     }
 
-    /// Returns the environment that makes another `lade` use the same roots.
+    /// Returns the options that make another `lade` use the same roots.
     pub(crate) fn roots(&self) -> [(&'static OsStr, &Path); 2] {
         [
             (OsStr::new("--data-root"), &self.data_root),

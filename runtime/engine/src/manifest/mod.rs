@@ -5,14 +5,17 @@ mod create;
 mod draft;
 mod push;
 
+use std::fs;
+
 use image::{Descriptor, Document, Reference};
 use registry::{Client, Which};
 use serde_json::{Value, json};
+use store::Store;
 
 use crate::documents::{self, Read};
 use crate::find::by_name;
 use crate::progress::Quiet;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Registries, Result};
 
 pub use annotate::Annotate;
 pub use create::ManifestCreate;
@@ -25,14 +28,17 @@ pub struct ManifestInspect {
     pub verbose: bool,
 }
 
-impl Engine {
-    /// Returns a manifest or a list as JSON: a list that is put together here, what a registry has, else what is here.
+impl Registries {
+    /// Returns a manifest or a list as JSON: a list that is put together here, what a registry has, else what is here. Of a data root
+    /// nothing is made, and none is needed.
     pub fn manifest_inspect(&self, name: &str, options: &ManifestInspect) -> Result<Value> {
         let reference = parse(name)?;
-        if let Some(draft) = draft::read(&self.store, &reference)? {
+        let store = self.begun();
+        let draft = store.as_ref().map(|store| draft::read(store, &reference));
+        if let Some(draft) = draft.transpose()?.flatten() {
             return Ok(json_of(&draft.index()?.to_bytes())?);
         }
-        let document = self.registry_document(&reference)?;
+        let document = self.document_or_ours(&reference, store.as_ref())?;
         if !options.verbose {
             return Ok(json_of(&document.bytes)?);
         }
@@ -42,7 +48,7 @@ impl Engine {
                 let mut members = Vec::new();
                 for member in &index.manifests {
                     let reference = reference.with_digest(member.digest);
-                    let inner = self.registry_document(&reference)?;
+                    let inner = self.document_or_ours(&reference, store.as_ref())?;
                     members.push(verbose(&reference, &inner, Some(member))?);
                 }
                 Ok(Value::Array(members))
@@ -50,21 +56,47 @@ impl Engine {
         }
     }
 
-    /// Asks the registry for a document; where it has none, one that is here will do.
-    pub(crate) fn registry_document(&self, reference: &Reference) -> Result<Read<Document>> {
+    /// Asks the registry for a document.
+    fn document(&self, reference: &Reference) -> Result<Read<Document>> {
         let remote = self.remote()?;
-        let asked = remote.run(&Quiet, |_| fetch(&remote.client, reference));
-        let missing = match asked {
-            Ok(document) => return Ok(document),
-            Err(error) => error,
-        };
-        if let Some(found) = by_name(&self.store, reference)?
-            && let Some(manifest) = found.manifest
-        {
-            return Ok(documents::read(&self.store, &manifest)?);
-        }
-        Err(missing.into())
+        Ok(remote.run(&Quiet, |_| fetch(&remote.client, reference))?)
     }
+
+    /// Asks the registry for a document; where it has none, one that is here will do.
+    fn document_or_ours(
+        &self,
+        reference: &Reference,
+        store: Option<&Store>,
+    ) -> Result<Read<Document>> {
+        let asked = self.document(reference);
+        asked.or_else(|missing| match store {
+            Some(store) => ours(store, reference)?.ok_or(missing),
+            None => Err(missing),
+        })
+    }
+
+    /// Opens the data root if there is one already. One that cannot be opened has nothing to say here.
+    fn begun(&self) -> Option<Store> {
+        let root = &self.settings.data_root;
+        let begun = fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
+        begun.then(|| Store::open(root).ok()).flatten()
+    }
+}
+
+impl Engine {
+    /// The same, with the data root that is open.
+    pub(crate) fn registry_document(&self, reference: &Reference) -> Result<Read<Document>> {
+        self.registries
+            .document_or_ours(reference, Some(&self.store))
+    }
+}
+
+/// Returns the document of a name that is here.
+fn ours(store: &Store, reference: &Reference) -> Result<Option<Read<Document>>> {
+    let found = by_name(store, reference)?;
+    let manifest = found.and_then(|found| found.manifest);
+    let document = manifest.map(|manifest| documents::read(store, &manifest));
+    Ok(document.transpose()?)
 }
 
 async fn fetch(client: &Client, reference: &Reference) -> anyhow::Result<Read<Document>> {

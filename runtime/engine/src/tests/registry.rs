@@ -181,6 +181,7 @@ fn a_list_is_made_pushed_and_pulled() {
         .manifest_push(&list, &ManifestPush { purge: true })
         .unwrap();
     let shown = ours
+        .registries
         .manifest_inspect(&list, &ManifestInspect::default())
         .unwrap();
     assert_eq!(shown["manifests"].as_array().unwrap().len(), 1);

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
-use engine::{Engine, Login, Secret};
+use engine::{Login, Registries, Secret};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -49,11 +49,11 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
             "Must provide --username with --password-stdin",
         ));
     }
-    let engine = session.engine()?;
+    let registries = session.registries();
     let login = match (args.username, args.password) {
         (Some(user), Some(password)) => (user, password),
         (Some(user), None) if args.password_stdin => (user, from_stdin(&mut io::stdin().lock())?),
-        (user, password) => asked(engine, args.server.as_deref(), user, password)?,
+        (user, password) => asked(registries, args.server.as_deref(), user, password)?,
     };
     let (user, password) = login;
     if user.is_empty() || password.expose().is_empty() {
@@ -61,7 +61,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
         return Err(Failure::new(format!("login: the {missing} is empty")));
     }
     let login = Login::Password { user, password };
-    let done = engine.login(args.server.as_deref(), &login)?;
+    let done = registries.login(args.server.as_deref(), &login)?;
     if let Some(file) = done.plain {
         let file = file.display();
         let warning = format!("WARNING! Your password will be stored unencrypted in {file}.");
@@ -85,7 +85,7 @@ fn without_end(line: &str) -> &str {
 
 /// Asks on the terminal for what the line does not say.
 fn asked(
-    engine: &Engine,
+    registries: &Registries,
     server: Option<&str>,
     user: Option<String>,
     password: Option<Secret>,
@@ -97,7 +97,7 @@ fn asked(
     let user = match user {
         Some(user) => user,
         None => {
-            let known = engine.logged_in(server)?;
+            let known = registries.logged_in(server)?;
             let prompt = known.as_ref().map(|known| format!("Username ({known}): "));
             let line = ask(prompt.as_deref().unwrap_or("Username: "))?;
             match known {

@@ -12,5 +12,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
-    print_lines([session.engine()?.logout(args.server.as_deref())?])
+    print_lines([session.registries().logout(args.server.as_deref())?])
 }

@@ -120,12 +120,12 @@ impl Command {
     }
 
     pub(super) fn run(self, session: &Session) -> Result<(), Failure> {
-        let engine = session.engine()?;
+        let engine = || session.engine();
         match self {
             Self::Inspect(args) => inspect(&args, session),
             Self::Create(args) => {
                 let options = ManifestCreate { amend: args.amend };
-                print_lines([engine.manifest_create(&args.list, &args.members, &options)?])
+                print_lines([engine()?.manifest_create(&args.list, &args.members, &options)?])
             }
             Self::Annotate(args) => {
                 let options = Annotate {
@@ -135,13 +135,13 @@ impl Command {
                     os_version: args.os_version,
                     os_features: args.os_features,
                 };
-                Ok(engine.manifest_annotate(&args.list, &args.member, &options)?)
+                Ok(engine()?.manifest_annotate(&args.list, &args.member, &options)?)
             }
             Self::Push(args) => {
                 let options = ManifestPush { purge: args.purge };
-                print_lines([engine.manifest_push(&args.list, &options)?])
+                print_lines([engine()?.manifest_push(&args.list, &options)?])
             }
-            Self::Rm(args) => print_lines(engine.manifest_remove(&args.lists)?),
+            Self::Rm(args) => print_lines(engine()?.manifest_remove(&args.lists)?),
         }
     }
 }
@@ -153,6 +153,6 @@ fn inspect(args: &Inspect, session: &Session) -> Result<(), Failure> {
     let Some(name) = args.names.last() else {
         return Ok(());
     };
-    let shown = session.engine()?.manifest_inspect(name, &options)?;
+    let shown = session.registries().manifest_inspect(name, &options)?;
     print(&format!("{}\n", indented(shown, b"\t")?))
 }

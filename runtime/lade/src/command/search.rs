@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
         limit: args.limit,
         filters: Filters::parse(&args.filter)?,
     };
-    let found = session.engine()?.search(&args.term, &options)?;
+    let found = session.registries().search(&args.term, &options)?;
     // In JSON docker has true and false where people get a mark.
     let marks = !given.is_some_and(|text| text == "json" || text.contains("json ."));
     let rows = found

@@ -1,6 +1,6 @@
 //! Which files say how registries are reached: ours, and those of the programs that a host has already.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use engine::{Files, Network, Patience, Proxies};
 
@@ -18,7 +18,13 @@ pub(super) fn resolve(sources: &Sources<'_>) -> Result<Network, Failure> {
         let own = config.as_ref().map(|dir| dir.join(own));
         own.into_iter().chain([PathBuf::from(host)]).collect()
     };
-    let native = sources.path("registries").map(|path| vec![path]);
+    let native = match sources.value("registries") {
+        // Who names a file wants it to be read.
+        Some(value) if !Path::new(&value.text).exists() => {
+            return Err(value.refuse("is not there"));
+        }
+        value => value.map(|value| vec![PathBuf::from(value.text)]),
+    };
     let podman = around.path("CONTAINERS_REGISTRIES_CONF");
     // A web server sets HTTP_PROXY for its programs from whatever a client sends (CVE-2016-5385), and then REQUEST_METHOD, too.
     let http: &[&str] = match around.get("REQUEST_METHOD") {
@@ -56,6 +62,7 @@ pub(super) fn resolve(sources: &Sources<'_>) -> Result<Network, Failure> {
             ..Patience::default()
         }),
         foreign: false,
+        trace: None,
     })
 }
 

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{
@@ -80,6 +80,11 @@ pub enum Notice {
         why: String,
         /// After this pause.
         wait: Duration,
+    },
+    /// A request was answered, or not.
+    Asked {
+        /// Method, host and path, what came of it and how long that took; no query, no header, nothing private.
+        line: String,
     },
     /// A server has something to say (`Warning: 299`); each is told once.
     Warning {
@@ -326,9 +331,12 @@ impl Wire {
             Payload::Bytes(bytes) => request.body(bytes.clone()),
             Payload::Stream(make, size) => request.header(CONTENT_LENGTH, *size).body(make(&pulse)),
         };
-        let response = self
-            .await_response(call, url, request.send(), &pulse)
-            .await?;
+        let begin = Instant::now();
+        let response = self.await_response(call, url, request.send(), &pulse).await;
+        self.notices.tell(&Notice::Asked {
+            line: asked(call, url, &response, begin.elapsed()),
+        });
+        let response = response?;
         self.collect_warnings(call, response.headers());
         Ok(Answer::new(response, call, url.clone(), &self.patience))
     }
@@ -438,6 +446,24 @@ pub(crate) fn same_origin(one: &Url, other: &Url) -> bool {
     one.scheme() == other.scheme()
         && one.host_str() == other.host_str()
         && one.port_or_known_default() == other.port_or_known_default()
+}
+
+/// Writes what became of a request, without what only its two ends may know.
+fn asked(call: &Call, url: &Url, response: &Result<reqwest::Response>, took: Duration) -> String {
+    let authority = match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (host, _) => host.unwrap_or_default().to_string(),
+    };
+    let done = match response {
+        Ok(response) => response.status().as_u16().to_string(),
+        Err(_) => "no answer".to_string(),
+    };
+    let (method, scheme, path) = (&call.method, url.scheme(), url.path());
+    let millis = took.as_millis();
+    clean(
+        &format!("{method} {scheme}://{authority}{path}: {done}, {millis} ms"),
+        500,
+    )
 }
 
 /// Returns where an answer sends the request, if it does.
