@@ -1,6 +1,8 @@
 //! Wrong command lines: one line each, and what to type instead.
 
-use orlop_tests::{Lade, complaint};
+use orlop_tests::registry::{Image, Layer, Registry};
+use orlop_tests::{Lade, Must, complaint};
+use std::fs;
 
 #[test]
 fn what_is_wrong_is_said_in_a_line() {
@@ -103,4 +105,197 @@ fn messages_as_json() {
             .is_some_and(|text| text.contains("nosuch")),
         "{line}"
     );
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_by_name() {
+    let lade = Lade::new();
+    let missing = lade.env.dir.join("missing").display().to_string();
+    for (name, value, part) in [
+        ("LADE_CONNECTIONS", "0", "from 1 to 100"),
+        ("LADE_CONNECTIONS", "1000", "from 1 to 100"),
+        ("LADE_CONNECTIONS", "six", "whole number"),
+        ("LADE_RETRIES", "-1", "whole number"),
+        ("LADE_DEBUG", "perhaps", "neither true nor false"),
+        ("LADE_REGISTRIES", &missing, "not there"),
+        ("LADE_CONFIG", &missing, "no such file"),
+    ] {
+        let done = lade.cmd(&["images"]).env(name, value).run();
+        let parts = [name, value, part];
+        // Which file the program was told of is all that its message can say.
+        let parts = if name == "LADE_CONFIG" {
+            &parts[1..]
+        } else {
+            &parts[..]
+        };
+        let complaint = complaint(&done, &[1, 125], parts);
+        assert_eq!(complaint, None, "{done}");
+    }
+}
+
+#[test]
+fn what_asks_registries_only_makes_no_data_root() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("thing:one", &Image::noise(1, 1, 1000));
+    let host = registry.host();
+    for args in [
+        &["login", "-u", "ann", "-p", "secret", &host] as &[&str],
+        &["logout", &host],
+        &["manifest", "inspect", &name],
+        &["version"],
+        &["completion", "bash"],
+    ] {
+        lade.ok(args);
+    }
+    lade.cmd(&["search", &registry.name("x")]).run().exits(1);
+    lade.fails(
+        &["manifest", "inspect", &registry.name("nosuch")],
+        &["nosuch"],
+    );
+    assert!(!lade.data.exists() && !lade.run.exists());
+    // Nor do they need one that is in order.
+    fs::create_dir(&lade.data).must("a directory");
+    fs::write(lade.data.join("letter"), "dear").must("a file");
+    lade.ok(&["manifest", "inspect", &name]);
+    lade.fails(
+        &["manifest", "inspect", &registry.name("nosuch")],
+        &["nosuch"],
+    );
+}
+
+#[test]
+fn debug_says_what_was_asked_of_whom() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = Image::noise(1, 2, 1000);
+    let name = registry.serve("thing:one", &image);
+    let at = registry.url();
+    let done = lade.cmd(&["--debug", "pull", &name]).run().ok();
+    let said = done.stderr();
+    let asked = |what: &str| {
+        let begin = format!(
+            "debug: GET {}/v2/thing/{what}: 200, ",
+            at.trim_end_matches('/')
+        );
+        said.lines()
+            .any(|line| line.starts_with(&begin) && line.ends_with(" ms"))
+    };
+    assert!(
+        asked("manifests/one") && asked(&format!("blobs/{}", image.id())),
+        "{done}"
+    );
+    let blobs = said.lines().filter(|line| line.contains("/blobs/")).count();
+    assert!(blobs >= 3, "{done}");
+    let done = lade
+        .cmd(&[
+            "--debug",
+            "--log-format",
+            "json",
+            "search",
+            &registry.name("x"),
+        ])
+        .run();
+    let lines: Vec<serde_json::Value> = done
+        .stderr()
+        .lines()
+        .map(|line| serde_json::from_str(line).must(line))
+        .collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["level"] == "debug" && line["msg"].to_string().contains("GET ")),
+        "{done}"
+    );
+    assert!(
+        !lade
+            .cmd(&["pull", &name])
+            .run()
+            .ok()
+            .stderr()
+            .contains("GET ")
+    );
+}
+
+#[test]
+fn a_broken_database_is_said_with_a_way_out() {
+    let lade = Lade::new();
+    lade.ok(&["images"]);
+    for file in ["db.sqlite-wal", "db.sqlite-shm"] {
+        fs::remove_file(lade.data.join(file)).unwrap_or_default();
+    }
+    fs::write(lade.data.join("db.sqlite"), "no database at all").must("the database");
+    for args in [
+        &["images"] as &[&str],
+        &["system", "check"],
+        &["system", "check", "--repair"],
+    ] {
+        let done = lade.fails(args, &["db.sqlite", "move the data root away"]);
+        assert!(!done.stderr().contains("system check"), "{done}");
+    }
+}
+
+#[test]
+fn a_layer_that_somebody_deleted_is_said_and_comes_back() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let base = Layer::busybox();
+    let (one, two) = (
+        Image::new(vec![base.clone()]),
+        Image::new(vec![base.clone(), Layer::noise(1, 1000)]),
+    );
+    let names =
+        [("box:one", one), ("box:two", two)].map(|(name, image)| registry.serve(name, &image));
+    let other = registry.serve("other:one", &Image::noise(2, 1, 1000));
+    for name in names.iter().chain([&other]) {
+        lade.ok(&["pull", name]);
+    }
+    let said = lade.says(&["image", "verify", &names[1]]);
+    assert!(said.ends_with("good (blobs: 4, layers: 2)"), "{said}");
+    fs::remove_dir_all(lade.layer(&base.diff_id())).must("the layer");
+    let run = |name: &str| {
+        lade.cmd(&["run", "--rm", "--network", "none", name, "true"])
+            .run()
+    };
+    let done = run(&names[0]);
+    let parts = [
+        &base.diff_id(),
+        "not here",
+        "hint: ",
+        "lade system check --repair",
+        "lade pull",
+        "lade image verify",
+    ];
+    assert_eq!(complaint(&done, &[125], &parts), None, "{done}");
+    // Both have the layer, so neither is what it was.
+    lade.fails(
+        &["image", "verify"],
+        &["images that are not what they were: 2 of 3"],
+    );
+    lade.ok(&["system", "check", "--repair"]);
+    for name in &names {
+        lade.ok(&["pull", name]);
+        run(name).ok();
+    }
+    lade.whole();
+}
+
+#[test]
+fn what_the_runtime_refuses_is_json_too() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("box:one", &Image::busybox());
+    lade.ok(&["pull", &name]);
+    let args = [
+        "--log-format",
+        "json",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        &name,
+        "nosuchprogram",
+    ];
+    let done = lade.cmd(&args).run().exits(127);
+    let said = done.stderr();
+    let line = said.lines().next_back().unwrap_or_default();
+    let line: serde_json::Value = serde_json::from_str(line).must(line);
+    assert_eq!(line["level"], "error");
+    assert!(line["msg"].to_string().contains("nosuchprogram"), "{done}");
 }

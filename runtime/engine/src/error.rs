@@ -133,15 +133,23 @@ impl From<registry::Error> for Error {
 /// Joins a chain of causes, leaving out a cause that the text above it has told already.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
+    let mut before = String::new();
     for cause in error.chain() {
+        let by_kernel = cause.is::<std::io::Error>();
         let cause = cause.to_string();
-        if text.ends_with(&cause) {
+        // Behind the kernel's reason std has a number.
+        let reason = cause.split(" (os error ").next().unwrap_or_default();
+        let known = by_kernel && text.to_lowercase().contains(&reason.to_lowercase());
+        if known || text.ends_with(&cause) {
             continue;
         }
-        if !text.is_empty() {
+        if !before.is_empty() && cause.starts_with(&format!("{before}: ")) {
+            text.truncate(text.len() - before.len());
+        } else if !text.is_empty() {
             text.push_str(": ");
         }
         text.push_str(&cause);
+        before = cause;
     }
     line(text)
 }
@@ -197,6 +205,27 @@ fn of_registry(error: &registry::Error) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let full = || std::io::Error::from_raw_os_error(28);
+        let store = store::Error::at("/x/data".as_ref(), full());
+        let save = anyhow::Error::from(full()).context("write the archive");
+        let save = anyhow::anyhow!("{save:#}").context("write the archive");
+        for (error, text) in [
+            (
+                anyhow::Error::from(store).context("blob a"),
+                "blob a: /x/data: no space left on device: make room there, or prune images",
+            ),
+            (
+                save,
+                "write the archive: No space left on device (os error 28)",
+            ),
+            (anyhow::anyhow!("b").context("a: b").context("c"), "c: a: b"),
+        ] {
+            assert_eq!(Error::from(error).to_string(), text);
+        }
+    }
 
     #[test]
     fn an_error_says_nothing_to_the_terminal() {

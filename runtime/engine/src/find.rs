@@ -62,12 +62,14 @@ impl Engine {
         let id = &record.id;
         let path = |diff_id: &Digest| {
             let layer = self.store.layer(diff_id)?;
+            // Somebody may have deleted files behind the database's back.
+            let layer = layer.filter(|layer| layer.path.is_dir());
             let layer = layer.ok_or_else(|| {
                 Error::new(
                     Kind::Damaged,
                     format!("layer {diff_id} of image {id} is not here"),
                 )
-                .with_hint("pull the image again")
+                .with_hint("`lade system check --repair`, then `lade pull` gets it again; `lade image verify` says what else differs")
             })?;
             Ok(layer.path)
         };

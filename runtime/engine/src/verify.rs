@@ -73,32 +73,28 @@ impl Engine {
             differences: Vec::new(),
         };
         for blob in blobs_of(&self.store, &record)? {
-            if self.store.blob(&blob)?.is_none() || !seen.blobs.insert(blob) {
+            if self.store.blob(&blob)?.is_none() {
                 continue;
             }
             verified.blobs += 1;
-            if let Some(difference) = blob_differs(&self.store, &blob) {
-                verified
-                    .differences
-                    .push(format!("blob {blob}: {difference}"));
-            }
+            let found = seen.blobs.entry(blob);
+            let difference = found.or_insert_with(|| blob_differs(&self.store, &blob));
+            let line = difference.as_ref();
+            let line = line.map(|line| format!("blob {blob}: {line}"));
+            verified.differences.extend(line);
         }
         for layer in &record.layers {
-            if !seen.layers.insert(*layer) {
-                continue;
-            }
-            let (id, size) = (layer.short(), 0);
-            progress.event(Event::Layer {
-                id,
-                step: Step::Loading { have: 0, size },
-            });
             verified.layers += 1;
-            let differences = match layer_differs(&self.store, layer) {
-                Ok(differences) => differences,
-                Err(error) => vec![format!("{error:#}")],
-            };
-            let of = |line: String| format!("layer {}: {line}", layer.short());
-            verified.differences.extend(differences.into_iter().map(of));
+            let differences = seen.layers.entry(*layer).or_insert_with(|| {
+                let (id, size) = (layer.short(), 0);
+                progress.event(Event::Layer {
+                    id,
+                    step: Step::Loading { have: 0, size },
+                });
+                layer_differs(&self.store, layer).unwrap_or_else(|error| vec![format!("{error:#}")])
+            });
+            let of = |line: &String| format!("layer {}: {line}", layer.short());
+            verified.differences.extend(differences.iter().map(of));
         }
         Ok(Some(verified))
     }
@@ -120,11 +116,11 @@ fn blobs_of(store: &Store, record: &ImageRecord) -> Result<BTreeSet<Digest>> {
     Ok(blobs)
 }
 
-/// What was read already.
+/// What was read already, and how it differs: that holds for every image that has it.
 #[derive(Debug, Default)]
 struct Seen {
-    blobs: BTreeSet<Digest>,
-    layers: BTreeSet<Digest>,
+    blobs: BTreeMap<Digest, Option<String>>,
+    layers: BTreeMap<Digest, Vec<String>>,
 }
 
 fn blob_differs(store: &Store, digest: &Digest) -> Option<String> {

@@ -14,7 +14,7 @@ use super::{Trust, platform};
 use crate::failure::{FAILED, Failure, USAGE, say};
 use crate::progress::{self, Place};
 use crate::session::Session;
-use crate::settings::Settings;
+use crate::settings::{LogFormat, Settings};
 
 /// Run a command in a new container, in the foreground
 #[derive(Debug, clap::Args)]
@@ -103,9 +103,13 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
     for warning in &ended.warnings {
         session.warn(warning);
     }
-    match ended.code {
-        0 => Ok(()),
-        code => Err(Failure::silent(code)),
+    match (ended.code, ended.refused) {
+        (0, _) => Ok(()),
+        // The runtime has said it plainly; who asked for objects wants one.
+        (code, Some(why)) if session.settings.log_format == LogFormat::Json => {
+            Err(Failure::new(why).code(code))
+        }
+        (code, _) => Err(Failure::silent(code)),
     }
 }
 

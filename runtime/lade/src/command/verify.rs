@@ -26,13 +26,14 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
         let count = image.differences.len();
         if count > 0 {
             bad += 1;
-            text.push_str(&format!("{}: {count} differences\n", image.name));
+            let plural = if count == 1 { "" } else { "s" };
+            text.push_str(&format!("{}: {count} difference{plural}\n", image.name));
             for difference in &image.differences {
                 text.push_str(&format!("  {difference}\n"));
             }
         } else if !args.quiet {
             text.push_str(&format!(
-                "{}: good ({} blobs, {} layers)\n",
+                "{}: good (blobs: {}, layers: {})\n",
                 image.name, image.blobs, image.layers
             ));
         }
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
         return Ok(());
     }
     let of = verified.len();
-    let failure = Failure::new(format!("{bad} of {of} images are not what they were"));
+    let failure = Failure::new(format!("images that are not what they were: {bad} of {of}"));
     Err(failure
         .hint("lade rmi and lade pull get them again")
         .code(FAILED))

@@ -260,7 +260,7 @@ fn explain(path: &Path, fault: Fault) -> Error {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
     );
     let hint = if damaged {
-        ": see `system check`, or put it back from a copy"
+        ": put it back from a copy, or move the data root away and begin anew"
     } else {
         ""
     };

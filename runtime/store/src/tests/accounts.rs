@@ -190,7 +190,7 @@ fn a_damaged_database_is_said_in_a_line() {
     fs::write(root.path("db.sqlite"), b"SQLite format 3, but not really").unwrap();
     let said = Store::open(&root.0).unwrap_err().to_string();
     assert!(
-        said.contains("db.sqlite: ") && said.ends_with("put it back from a copy"),
+        said.contains("db.sqlite: ") && said.ends_with("move the data root away and begin anew"),
         "{said}"
     );
     assert_eq!(said.lines().count(), 1);
