@@ -227,3 +227,19 @@ fn a_terminal_shows_how_far_each_layer_is_and_how_fast() {
     terminal.expect("Status: Downloaded newer image");
     running.wait().ok();
 }
+
+#[test]
+fn a_terminal_of_no_size_has_a_line_for_each_layer() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("thing:one", &Image::noise(1, 3, 100_000));
+    let mut terminal = Pty::open();
+    orlop_tests::sys::set_window(&terminal.master, (0, 0)).must("a size");
+    let running = lade.cmd(&["pull", &name]).on(&terminal).spawn();
+    let said = terminal.expect("Status: Downloaded newer image");
+    running.wait().ok();
+    let done = said
+        .lines()
+        .filter(|line| line.trim_end().ends_with(": Pull complete"));
+    assert_eq!(done.count(), 3, "{said:?}");
+    assert!(said.lines().all(|line| line.len() < 80), "{said:?}");
+}

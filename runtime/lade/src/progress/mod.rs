@@ -32,10 +32,14 @@ impl Place {
         }
     }
 
-    /// Tells whether lines can be written again there.
+    /// Tells whether lines can be written again there: where one ends has to be known.
     fn can_move(self) -> bool {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        self.is_terminal() && !dumb
+        let size = match self {
+            Self::Output => sys::pty::size(std::io::stdout()),
+            Self::Errors => sys::pty::size(std::io::stderr()),
+        };
+        size.is_ok_and(|size| size.columns > 0) && !dumb
     }
 }
 
@@ -57,7 +61,7 @@ enum Form {
 pub(crate) fn show(place: Place, quiet: bool, session: &Session) -> Show {
     let form = if quiet {
         Form::Nothing
-    } else if place.can_move() {
+    } else if place.can_move() && !session.settings.debug {
         Form::Bars(Bars::new(place))
     } else {
         Form::Lines(Lines::new(place))
@@ -90,6 +94,11 @@ impl Progress for Show {
             }
             (_, Event::Warning(text)) => note(Level::Warning, &text, self.log_format),
             (Form::Nothing, _) => {}
+            // Before its layers are known, an archive is one.
+            (Form::Bars(bars), Event::Layer { id, step }) if id.is_empty() => {
+                let id = "archive".to_owned();
+                bars.event(Event::Layer { id, step });
+            }
             (Form::Lines(lines), event) => lines.event(&event),
             (Form::Bars(bars), event) => bars.event(event),
         }
