@@ -4,6 +4,7 @@ mod archive;
 mod attacks;
 mod auth;
 mod faults;
+mod flags;
 mod hosts;
 mod images;
 mod import_docker;

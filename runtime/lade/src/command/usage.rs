@@ -152,10 +152,18 @@ fn verbose(usage: &Usage, parts: &[Part]) -> Result<String, Failure> {
         out.push_str(&format!("\n{title}\n\n{}", crate::table::align(headers)));
     }
     out.push_str("\nOther space usage:\n\n");
+    // What is kept of images besides their files is in no column above.
+    let blobs = Part {
+        name: "Compressed",
+        count: 0,
+        active: 0,
+        bytes: usage.blobs,
+        reclaimable: usage.blobs,
+    };
     let others = parts
         .iter()
         .filter(|part| ["Unfinished", "Trash", "Database"].contains(&part.name));
-    let others = others.map(Part::fields);
+    let others = [&blobs].into_iter().chain(others).map(Part::fields);
     out.push_str(&table("{{.Type}}\t{{.Size}}\t{{.Reclaimable}}")?.render(HEADERS, others)?);
     Ok(out)
 }
