@@ -1,6 +1,7 @@
 //! One layer out of its blob: inflated, hashed, unpacked and compared with its diff id in one pass.
 
 use std::io::{self, BufRead, Read};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use image::{Compression, Descriptor, Digest, media};
@@ -31,7 +32,10 @@ pub(crate) fn unpack<R: BufRead + Send>(
     let options = options();
     let most = options.limits.inflated(size);
     let tar = layer::inflate(compressed, form, &options.limits)?;
-    let unpacked = layer::unpack_within(tar, into.dir(), &options, most)?;
+    let unpacked = thread::scope(|scope| {
+        let tar = layer::Ahead::new(scope, tar);
+        layer::unpack_within(tar, into.dir(), &options, most)
+    })?;
     let found = Digest::from_sha256(unpacked.tar_sha256);
     if found != *diff_id {
         bail!(Error::new(

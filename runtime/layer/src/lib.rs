@@ -7,6 +7,7 @@
 //! The crate knows descriptors of directories and streams of bytes; where either comes from, and what an image is, it does not know.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod compress;
 mod error;
 mod frames;
@@ -21,6 +22,7 @@ mod tree;
 mod unpack;
 mod verify;
 
+pub use ahead::Ahead;
 pub use compress::{Compress, compress};
 pub use error::Error;
 pub use inflate::{Bounded, Form, inflate};

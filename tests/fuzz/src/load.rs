@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{Engine, Event, Load, Progress, Quiet, Settings};
 use image::{Digest, Hasher};
+use store::Store;
 use sys::process::set_rlimit;
 use sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
@@ -37,7 +38,8 @@ pub(crate) fn run(bytes: &[u8]) {
     let problems = engine.check(false).expect("a check").problems;
     let bad = problems.iter().find(|problem| !problem.harmless);
     assert!(bad.is_none(), "{bad:?}");
-    let images = engine.store().images().expect("the images");
+    let store = Store::open(&root).expect("the store");
+    let images = store.images().expect("the images");
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {

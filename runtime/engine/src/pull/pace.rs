@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use store::Store;
-use tokio::task::spawn_blocking;
+use tokio::runtime::Handle;
 
 /// Packed bytes between two writings. With what they unpack to they are about four times as much: some tenths of a second of a disk's time.
 const STEP: u64 = 16 << 20;
@@ -17,6 +17,8 @@ pub(crate) struct Pace {
     /// Packed bytes that have been unpacked since the last writing began.
     unpacked: AtomicU64,
     writing: AtomicBool,
+    /// Who tells of progress may be a thread that the runtime does not know.
+    runtime: Handle,
 }
 
 impl Pace {
@@ -25,6 +27,7 @@ impl Pace {
             store: store.clone(),
             unpacked: AtomicU64::new(0),
             writing: AtomicBool::new(false),
+            runtime: Handle::current(),
         })
     }
 
@@ -36,7 +39,7 @@ impl Pace {
         }
         self.unpacked.store(0, Ordering::Relaxed);
         let pace = Arc::clone(self);
-        spawn_blocking(move || {
+        self.runtime.spawn_blocking(move || {
             // What goes wrong here goes wrong again at the commit, which says so.
             pace.store.write_out().ok();
             pace.writing.store(false, Ordering::Relaxed);

@@ -61,23 +61,7 @@ pub(super) fn names() -> String {
 
 /// Calls a function whose arguments are all known (`and` and `or` may know before).
 pub(super) fn call<'v>(name: &str, arguments: &[Held<'v>], mode: Mode) -> Result<Held<'v>, String> {
-    let given = arguments.len();
-    let bounds = FUNCTIONS.iter().find(|(known, ..)| *known == name);
-    if let Some((_, least, most)) = bounds
-        && !(*least..=*most).contains(&given)
-    {
-        let wanted = match (least, most) {
-            (least, most) if least == most => least.to_string(),
-            (least, &usize::MAX) => format!("at least {least}"),
-            (least, most) => format!("{least} to {most}"),
-        };
-        let noun = if wanted.ends_with('1') {
-            "argument"
-        } else {
-            "arguments"
-        };
-        return Err(format!("{name} wants {wanted} {noun}, it has {given}"));
-    }
+    right_number(name, arguments.len())?;
     if mode == Mode::Headers
         && let "json" | "join" | "split" | "lower" | "upper" | "title" | "pad" | "truncate" = name
         && let Some(header) = arguments.first()
@@ -124,6 +108,27 @@ pub(super) fn call<'v>(name: &str, arguments: &[Held<'v>], mode: Mode) -> Result
         _ => return Err(format!("{name} cannot be called like this")),
     };
     Ok(Held::made(value))
+}
+
+/// Refuses too many arguments, or too few.
+fn right_number(name: &str, given: usize) -> Result<(), String> {
+    let Some((_, least, most)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) else {
+        return Ok(());
+    };
+    if (*least..=*most).contains(&given) {
+        return Ok(());
+    }
+    let wanted = match (least, most) {
+        (least, most) if least == most => least.to_string(),
+        (least, &usize::MAX) => format!("at least {least}"),
+        (least, most) => format!("{least} to {most}"),
+    };
+    let noun = if wanted.ends_with('1') {
+        "argument"
+    } else {
+        "arguments"
+    };
+    Err(format!("{name} wants {wanted} {noun}, it has {given}"))
 }
 
 fn text<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
