@@ -280,7 +280,7 @@ fn helper(script: &str) -> (Scratch, Helper) {
     let scratch = Scratch::new();
     let path = scratch.write("helper", &format!("#!/bin/sh\n{script}\n"));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    let helper = Helper::at(path.to_str().unwrap(), Duration::from_millis(500));
+    let helper = Helper::at(path.to_str().unwrap(), Duration::from_secs(2));
     (scratch, helper)
 }
 

@@ -4,8 +4,8 @@ use image::{Descriptor, Digest, Manifest, media};
 
 use super::faults::serve;
 use super::server::{Reply, Server, reply};
-use super::{client, content, fetch, impatient, layer, repository, wait};
-use crate::{Body, Client, Kind, Notice, Notices, Settings, Which};
+use super::{client, content, ear, fetch, impatient, layer, repository, wait};
+use crate::{Body, Client, Kind, Notice, Settings, Which};
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -195,10 +195,9 @@ fn a_server_that_warns_is_heard_once() {
     let body = format!(r#"{{"mediaType":"{}"}}"#, media::OCI_MANIFEST);
     let server =
         Server::start(move |_| reply(200, body.clone()).with("warning", "299 - \"moves soon\""));
-    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let log = heard.clone();
+    let (notices, heard) = ear();
     let client = Client::new(Settings {
-        notices: Notices::to(move |notice: &Notice| log.lock().unwrap().push(notice.clone())),
+        notices,
         ..impatient()
     })
     .unwrap();
@@ -278,10 +277,9 @@ fn an_image_in_the_place_of_a_list_is_not_replaced() {
         "PUT" => reply(201, ""),
         _ => reply(200, image.clone()).with("content-type", media::OCI_MANIFEST),
     });
-    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let log = heard.clone();
+    let (notices, heard) = ear();
     let client = Client::new(Settings {
-        notices: Notices::to(move |notice: &Notice| log.lock().unwrap().push(notice.clone())),
+        notices,
         ..impatient()
     })
     .unwrap();

@@ -1,7 +1,7 @@
 //! Logins and tokens: who is told what, and how often.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use image::Repository;
 
 use super::server::{Reply, Request, Server, reply};
-use super::{Scratch, client_with, content, fetch, impatient, layer, repository, wait};
-use crate::{Client, Credentials, Hosts, Kind, Login, Notice, Notices, Secret, Settings};
+use super::{Scratch, client_with, content, ear, fetch, impatient, layer, repository, wait};
+use crate::{Client, Credentials, Hosts, Kind, Login, Notice, Secret, Settings};
 
 const BLOB: usize = 1000;
 
@@ -298,11 +298,10 @@ fn a_helper_program_that_is_missing_is_told_once_and_asked_no_more() {
     let closed = Server::start(|_| reply(401, "").with("www-authenticate", "Basic realm=x"));
     let scratch = Scratch::new();
     let file = scratch.write("config.json", r#"{"credsStore":"orlop-none"}"#);
-    let heard: Arc<Mutex<Vec<Notice>>> = Arc::default();
-    let log = heard.clone();
+    let (notices, heard) = ear();
     let client = Client::new(Settings {
         credentials: Credentials::from_files(vec![file]),
-        notices: Notices::to(move |notice: &Notice| log.lock().unwrap().push(notice.clone())),
+        notices,
         ..impatient()
     })
     .unwrap();

@@ -13,11 +13,12 @@ use std::future::Future;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use image::{Descriptor, Repository, media};
 
-use crate::{Client, Credentials, Error, Hosts, Patience, Settings};
+use crate::{Client, Credentials, Error, Hosts, Notice, Notices, Patience, Settings};
 
 /// Runs to the end, or fails after 20 seconds: nothing may hang.
 fn wait<T>(work: impl Future<Output = T>) -> T {
@@ -31,6 +32,18 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
             .await
             .expect("it hangs")
     })
+}
+
+/// Where notices go, and what was said there beside the requests themselves.
+fn ear() -> (Notices, Arc<Mutex<Vec<Notice>>>) {
+    let heard: Arc<Mutex<Vec<Notice>>> = Arc::default();
+    let log = heard.clone();
+    let notices = Notices::to(move |notice: &Notice| {
+        if !matches!(notice, Notice::Asked { .. }) {
+            log.lock().unwrap().push(notice.clone());
+        }
+    });
+    (notices, heard)
 }
 
 fn impatient() -> Settings {
