@@ -7,6 +7,7 @@
 //! The crate knows descriptors of directories and streams of bytes; where either comes from, and what an image is, it does not know.
 #![forbid(unsafe_code)]
 
+mod acl;
 mod ahead;
 mod compress;
 mod error;

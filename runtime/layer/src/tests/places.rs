@@ -231,6 +231,47 @@ fn attributes_that_say_nothing_of_a_file_are_left_out() {
     }
 }
 
+/// The kernel keeps neither ids that say nothing nor lists that say no more than a mode.
+#[test]
+fn lists_that_the_kernel_changes_are_no_difference() {
+    let list = |entries: &[(u16, u16, u32)]| {
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (tag, may, id) in entries {
+            list.extend(tag.to_le_bytes());
+            list.extend(may.to_le_bytes());
+            list.extend(id.to_le_bytes());
+        }
+        list
+    };
+    let base = [(1, 7, 5), (4, 5, u32::MAX), (0x20, 5, 0)];
+    let named = [
+        (1, 6, 0),
+        (2, 7, 1000),
+        (4, 5, 0),
+        (0x10, 1, 9),
+        (0x20, 0, 0),
+    ];
+    let scratch = Scratch::new();
+    for kind in ["access", "default"] {
+        for (number, list) in [list(&base), list(&named), list(&[])].iter().enumerate() {
+            let key = format!("SCHILY.xattr.system.posix_acl_{kind}=");
+            let mut body = Vec::new();
+            // A record says its own length, of two digits or three.
+            let length = key.len() + list.len() + 2;
+            let length = length + if length + 2 > 99 { 3 } else { 2 };
+            body.extend(format!("{length} {key}").bytes());
+            body.extend(list);
+            body.push(b'\n');
+            let bytes = archive(&[special(b'x', &body), folder("d")]);
+            let dir = scratch.dir(&format!("{kind}{number}"));
+            unpacked(&bytes, &dir).unwrap();
+            let fd = File::open(&dir).unwrap();
+            let (lines, _) = verify(&bytes[..], fd.as_fd(), &Options::default()).unwrap();
+            assert_eq!(lines, [] as [String; 0], "{kind} {list:?}");
+        }
+    }
+}
+
 #[test]
 fn holes_of_a_terabyte_cost_nothing() {
     let records = [

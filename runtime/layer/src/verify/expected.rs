@@ -10,7 +10,7 @@ use crate::limits::within;
 use crate::name::{self, Place};
 use crate::tar::{self, Archive, Entry, Time};
 use crate::tree::{belongs, is_void};
-use crate::{Error, Options};
+use crate::{Error, Options, acl};
 
 /// Bytes of all that is expected: four million files with usual names. An archive of some megabytes can say names that take twenty times more.
 const HELD: u64 = if cfg!(test) { 4 << 20 } else { 1 << 30 };
@@ -314,11 +314,16 @@ impl File {
             .xattrs
             .iter()
             .filter(|(name, value)| belongs(name) && fits(name) && !is_void(name, value));
-        let mut xattrs: Vec<_> = kept.cloned().collect();
+        let (mut xattrs, mut mode) = (Vec::new(), entry.mode);
+        for (name, value) in kept {
+            let settled = acl::settled(name, value);
+            mode = settled.mode.map_or(mode, |said| mode & !0o777 | said);
+            xattrs.extend(settled.value.map(|value| (name.clone(), value)));
+        }
         xattrs.sort_unstable();
         Self {
             kind,
-            mode: entry.mode,
+            mode,
             uid: entry.uid,
             gid: entry.gid,
             mtime: entry.mtime,
