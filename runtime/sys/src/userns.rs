@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::process::Pid;
 
-/// Where the helpers of Debian's package uidmap are, and of others; callers start us with an empty environment, so PATH is of no use.
+/// Where the helpers of Debian's package uidmap are, and of others. Engines start a runtime with an empty environment, and elsewhere PATH is the
+/// caller's: a program that root has made able to write maps is not looked for there.
 pub const HELPERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"];
 
 /// Reads how our user ids are those of the namespace above; `None` where they are the host's. A kernel without user namespaces has
