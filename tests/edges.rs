@@ -11,6 +11,9 @@ type Edges = BTreeMap<String, BTreeSet<String>>;
 /// The only crate that may contain `unsafe`.
 const UNSAFE: &str = "sys";
 
+/// What the table of attacks on images stands below.
+const IMAGES: &str = "## Known attacks on images";
+
 fn tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -194,10 +197,14 @@ fn apply(dir: &str) {
 
 /// Returns the names of the test functions of a group: `tests/GROUP` or `runtime/CRATE/tests/GROUP`, a folder or a file.
 fn tests_of(group: &str, files: &[String]) -> BTreeSet<String> {
-    let place = match group.split_once('/') {
-        Some((name, group)) => format!("runtime/{name}/tests/{group}"),
-        None => format!("tests/{group}"),
-    };
+    match group.split_once('/') {
+        Some((name, group)) => tests_in(&format!("runtime/{name}/tests/{group}"), files),
+        None => tests_in(&format!("tests/{group}"), files),
+    }
+}
+
+/// Returns the names of the test functions of a folder or a file.
+fn tests_in(place: &str, files: &[String]) -> BTreeSet<String> {
     let sources = files
         .iter()
         .filter(|file| **file == format!("{place}.rs") || file.starts_with(&format!("{place}/")));
@@ -232,6 +239,41 @@ fn every_row_of_the_contract_names_tests_that_exist() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `GROUP::NAME` is a test of `tests/GROUP` or of the crate of that name. A row may say that there is none.
+#[test]
+fn every_attack_on_images_names_tests_that_exist() {
+    let page = std::fs::read_to_string(tree().join("docs/security.md")).must("docs/security.md");
+    let files = files();
+    let exists = |test: &str| {
+        test.split_once("::").is_some_and(|(group, name)| {
+            let places = [format!("tests/{group}"), format!("runtime/{group}")];
+            places
+                .iter()
+                .any(|place| tests_in(place, &files).contains(name))
+        })
+    };
+    let mut wrong = Vec::new();
+    let below = page.lines().skip_while(|line| *line != IMAGES).skip(1);
+    let rows = below
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("| "));
+    for row in rows.filter(|row| !row.ends_with("| test |")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let shown = cells[cells.len() - 1];
+        let tests: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        let none = tests.is_empty() && !shown.contains("no test");
+        if cells.len() != 4 || none || !tests.iter().all(|test| exists(test)) {
+            wrong.push(row);
+        }
+    }
+    assert!(page.lines().any(|line| line == IMAGES), "no {IMAGES}");
+    assert!(
+        wrong.is_empty(),
+        "a test that is not there, or not four cells:\n{}",
+        wrong.join("\n")
+    );
 }
 
 /// The sweep of `hack/rows` takes long; what can be said without it, is.
