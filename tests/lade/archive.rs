@@ -419,6 +419,8 @@ fn an_archive_is_imported_from_the_web() {
         assert_eq!(text, "hello\n");
         let history = lade.inspect(&id, "{{json .Comment}}");
         assert!(history.contains("Imported from http://"), "{history}");
+        // Who may read the image is not who may read what is signed.
+        assert!(!history.contains("signature"), "{history}");
     }
     // By a proxy, to a host that there is not.
     let far = format!("http://far.example{plain}");

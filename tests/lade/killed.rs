@@ -314,6 +314,42 @@ const LOGIN: Case = Case {
     },
 };
 
+const LOGOUT: Case = Case {
+    name: "logout",
+    args: |scene| words(&["logout", &scene.from.host()]),
+    prepare: |scene| {
+        let args = (LOGIN.args)(scene);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        scene.lade.ok(&args);
+    },
+    after: |scene| {
+        let dir = scene.lade.home.join(".docker");
+        let text = fs::read_to_string(dir.join("config.json")).unwrap_or_default();
+        assert!(!text.contains(&scene.from.host()), "{text}");
+        assert!(fs::read_dir(&dir).must("the directory").count() <= 1);
+    },
+    ..LOGIN
+};
+
+const MOUNT: Case = Case {
+    name: "image mount",
+    points: FEW,
+    piece: "",
+    args: |scene| words(&["image", "mount", &scene.name()]),
+    prepare: |scene| {
+        scene.pulled();
+        // It may not be mounted.
+        scene.lade.cmd(&["image", "unmount", &scene.name()]).run();
+    },
+    after: |scene| {
+        scene.lade.ok(&["image", "unmount", &scene.name()]);
+        let table = fs::read_to_string("/proc/thread-self/mountinfo").must("the mount table");
+        let run = scene.lade.run.display().to_string();
+        assert!(!table.contains(&run), "{table}");
+        scene.whole();
+    },
+};
+
 const REPAIR: Case = Case {
     name: "check --repair",
     points: FEW,
@@ -496,6 +532,16 @@ fn manifest_push() {
 #[test]
 fn login() {
     sweep(&LOGIN);
+}
+
+#[test]
+fn logout() {
+    sweep(&LOGOUT);
+}
+
+#[test]
+fn image_mount() {
+    sweep(&MOUNT);
 }
 
 #[test]

@@ -63,15 +63,24 @@ fn fifty_commands_at_once_are_never_told_to_wait() {
     )
     .must("the archive");
     let archive = archive.display().to_string();
+    let target = registry.name("copy:one");
+    lade.ok(&["tag", &name, &target]);
+    let gone: Vec<_> = (0..50).map(|number| format!("gone:t{number}")).collect();
+    for number in (7..50).step_by(8) {
+        lade.ok(&["tag", &name, &gone[number]]);
+    }
     let running: Vec<_> = (0..50)
         .map(|number| {
             let tag = format!("many:t{number}");
-            match number % 5 {
+            match number % 8 {
                 0 => lade.cmd(&["pull", "-q", &name]),
                 1 => lade.cmd(&["images"]),
                 2 => lade.cmd(&["load", "-i", &archive]),
                 3 => lade.cmd(&["system", "df"]),
-                _ => lade.cmd(&["tag", &name, &tag]),
+                4 => lade.cmd(&["tag", &name, &tag]),
+                5 => lade.cmd(&["push", "-q", &target]),
+                6 => lade.cmd(&["image", "prune", "-f"]),
+                _ => lade.cmd(&["rmi", &gone[number]]),
             }
             .spawn()
         })
@@ -83,7 +92,8 @@ fn fifty_commands_at_once_are_never_told_to_wait() {
             "{done}"
         );
     }
-    assert_eq!(lade.names().len(), 12);
+    // The pulled one, the pushed one, the loaded one and six tags.
+    assert_eq!(lade.names().len(), 9);
     lade.whole();
 }
 
@@ -159,7 +169,8 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
 fn on_a_full_disk_images_can_still_be_removed() {
     let (lade, registry) = (Lade::new(), Registry::new());
     small(&lade, "16m");
-    let name = registry.serve("thing:one", &Image::noise(1, 1, 3 << 20));
+    let image = Image::new(vec![Layer::busybox(), Layer::noise(1, 1 << 20)]);
+    let name = registry.serve("thing:one", &image);
     lade.ok(&["pull", &name]);
     // Not a byte is left.
     let filler = lade.data.join("trash/filler");
@@ -175,7 +186,17 @@ fn on_a_full_disk_images_can_still_be_removed() {
             size /= 2;
         }
     }
-    lade.ok(&["rmi", &name]);
+    for args in [
+        &["tag", &name, "other:one"][..],
+        &["run", "--rm", "--network", "none", &name, "true"],
+    ] {
+        let done = lade.cmd(args).run();
+        let fine = done.rc == 0;
+        let complaint = orlop_tests::complaint(&done, &[1, 125], &["space|full"]);
+        assert!(fine || complaint.is_none(), "{complaint:?}\n{done}");
+        lade.ok(&["images"]);
+    }
+    lade.ok(&["rmi", "-f", &image.id()]);
     assert!(lade.ids().is_empty());
     lade.swept();
     sys::umount(&lade.data).must("umount");
@@ -188,6 +209,26 @@ fn a_directory_that_is_not_ours_is_left_alone() {
     fs::write(lade.data.join("letter"), "dear").must("a file");
     lade.fails(&["images"], &["not empty|not a data root|not ours|other"]);
     assert_eq!(fs::read_dir(&lade.data).must("the directory").count(), 1);
+}
+
+#[test]
+fn a_data_root_of_somebody_else_is_refused() {
+    let lade = Lade::new();
+    fs::create_dir(&lade.data).must("a directory");
+    for own in [false, true] {
+        if own {
+            lade.ok(&["images"]);
+        }
+        std::os::unix::fs::chown(&lade.data, Some(1000), None).must("another owner");
+        for args in [&["images"][..], &["system", "check", "--repair"]] {
+            lade.fails(
+                args,
+                &["belongs to user 1000", "name a data root of your own"],
+            );
+        }
+        std::os::unix::fs::chown(&lade.data, Some(0), None).must("the owner");
+    }
+    lade.ok(&["images"]);
 }
 
 #[test]

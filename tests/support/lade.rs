@@ -154,6 +154,19 @@ impl Lade {
         self.says(&["image", "inspect", "--format", template, name])
     }
 
+    /// Waits until no process works on the data root any more.
+    #[track_caller]
+    pub fn no_process(&self) {
+        let data = self.data.display().to_string();
+        let none = || {
+            let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+            let ours = |line: &Vec<u8>| String::from_utf8_lossy(line).contains(&data);
+            (!lines.into_iter().any(|line| ours(&line))).then_some(())
+        };
+        soon(Duration::from_secs(10), none).must("no process is left within 10 s");
+    }
+
     /// Waits until nothing waits to be deleted.
     #[track_caller]
     pub fn swept(&self) {
@@ -163,7 +176,7 @@ impl Lade {
             let left = entries.filter(|entry| entry.file_name() != "lock").count();
             (left == 0).then_some(())
         };
-        soon(Duration::from_secs(20), empty).must("the trash is empty within 20 s");
+        soon(Duration::from_secs(10), empty).must("the trash is empty within 10 s");
     }
 
     /// The bytes that the data root takes on disk, as `du` counts them.
