@@ -190,3 +190,48 @@ fn mounted_and_removed_at_once_it_is_the_one_or_the_other() {
     lade.whole();
     lade.swept();
 }
+
+#[test]
+fn a_mount_of_another_namespace_holds_its_image_as_long_as_that_lives() {
+    for layers in [1, 2] {
+        let (lade, registry) = (Lade::new(), Registry::new());
+        let name = registry.serve("thing:one", &dangerous(layers));
+        lade.ok(&["pull", &name]);
+        let script = format!(
+            "{} --data-root {} --run-root {} image mount {name} && exec sleep 1000",
+            orlop_tests::lade().display(),
+            lade.data.display(),
+            lade.run.display()
+        );
+        let unshare = || lade.other("unshare").args(["-m", "sh", "-c", &script]);
+        let own = lade.run.join("images").display().to_string();
+        let mut one = unshare().spawn();
+        one.expect(&own);
+        // The same place in a third namespace is another mount.
+        let mut two = unshare().spawn();
+        two.expect(&own);
+        assert_eq!(lade.says(&["image", "mount"]).lines().count(), 3);
+        let parts = ["image is mounted on", "another mount namespace"];
+        lade.fails(&["rmi", &name], &parts);
+        lade.fails(&["rmi", "-f", &name], &parts);
+        assert_eq!(
+            lade.says(&["image", "prune", "-a", "-f"]).lines().count(),
+            1
+        );
+        lade.fails(&["image", "unmount", &name], &[parts[1]]);
+        // Here it is taken away with its directory left, which the others need.
+        let here = lade.says(&["image", "mount", &name]);
+        assert_eq!(lade.says(&["image", "unmount", &name]), here);
+        assert!(Path::new(&here).exists());
+        for running in [&mut one, &mut two] {
+            lade.fails(&["rmi", &name], &parts);
+            let text = format!("/proc/{}/root{here}/a/text", running.pid());
+            assert_eq!(fs::read(&text).must(&text), b"of the image\n");
+            running.child.kill().must("kill");
+            running.child.wait().must("wait");
+        }
+        lade.ok(&["rmi", &name]);
+        assert_eq!(lade.says(&["image", "mount"]).lines().count(), 1);
+        lade.whole();
+    }
+}

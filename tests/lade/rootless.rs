@@ -454,3 +454,32 @@ fn what_an_ordinary_user_cannot_have_is_said_in_a_line() {
         assert_eq!(complaint(&done, &[code], &parts), None, "{done}");
     }
 }
+
+#[test]
+fn a_mount_in_a_shell_of_his_own_holds_the_image() {
+    let Some(user) = User::new("a mount of an ordinary user") else {
+        return;
+    };
+    let registry = Registry::new();
+    let name = registry.serve("box:one", &image());
+    user.lade(&["pull", "-q", &name]).run().ok();
+    let script = format!("{} image mount {name} && exec sleep 1000", user.program());
+    let shell = user
+        .cmd("unshare")
+        .args(["--map-auto", "-rm", "sh", "-c", &script]);
+    let mut shell = shell.spawn();
+    shell.expect("/images/");
+    user.fails(
+        &["rmi", &name],
+        &[1],
+        &["image is mounted on", "another mount namespace"],
+    );
+    user.fails(
+        &["image", "unmount", &name],
+        &[1],
+        &["another mount namespace"],
+    );
+    shell.child.kill().must("kill");
+    shell.child.wait().must("wait");
+    user.leaves_nothing(&[&name]);
+}

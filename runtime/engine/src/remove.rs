@@ -7,7 +7,7 @@ use image::{Digest, Reference, chain_ids};
 use store::{Collect, ImageRecord, Store};
 
 use crate::find::{familiar, find};
-use crate::mount::Table;
+use crate::mount::{ELSEWHERE, Table};
 use crate::run::containers::{self, Found as Container};
 use crate::{Engine, Error, Kind, Mounted, Result};
 
@@ -292,7 +292,11 @@ fn deleted(store: &Store, record: &ImageRecord, lines: &mut Vec<Line>) -> Result
 fn mounted(mount: &Mounted) -> Error {
     let path = mount.path.display();
     let why = format!("(cannot be forced) - image is mounted on {path}");
-    conflict(&mount.id, &why).with_hint(format!("unmount it: lade image unmount {path}"))
+    conflict(&mount.id, &why).with_hint(if mount.elsewhere {
+        format!("in another mount namespace: {ELSEWHERE}")
+    } else {
+        format!("unmount it: lade image unmount {path}")
+    })
 }
 
 fn in_use(id: &Digest, user: &Container) -> Error {

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! RUN_ROOT/images/ROOT/HEX     where an image is mounted that was given no directory
-//! RUN_ROOT/mounts/ROOT/HEX     a mount, by the sha256 of its path; JSON: { "id": the image, "path": .., "mark": what the kernel says of it }
+//! RUN_ROOT/mounts/ROOT/HEX     a mount, by the sha256 of its namespace and path; JSON:
+//!                              { "id": the image, "path": .., "space": its mount namespace, "mark": what the kernel says of it }
 //! ```
 //!
 //! ROOT stands for the data root: another one may have the same run root, and the same image.
 //!
 //! A note is written before its mount is made, since a mount that nobody knows of would lose its files with the image, and goes when
-//! it is found without. Whoever looks at the notes has locked their directory.
+//! it is found without: in the mount namespace where it was made, and in those of all processes. Whoever looks at the notes has locked
+//! their directory.
 
-use std::collections::HashMap;
+mod tables;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -24,6 +27,7 @@ use sys::mount::{MntFlags, umount2};
 use sys::mountinfo::Entry;
 
 use crate::{Engine, Error, Kind, Result};
+use tables::{mark, tops};
 
 /// How to unmount.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,8 +43,11 @@ pub struct Mounted {
     pub id: Digest,
     /// Where.
     pub path: PathBuf,
+    /// It is in another mount namespace, where other processes see it.
+    pub elsewhere: bool,
     /// What tells the mount from others at the same place, once it is there.
     mark: Option<String>,
+    note: PathBuf,
 }
 
 /// What is mounted. Nobody mounts anything as long as this lives.
@@ -48,6 +55,22 @@ pub struct Mounted {
 pub(crate) struct Table {
     pub mounts: Vec<Mounted>,
     _lock: Option<File>,
+}
+
+/// What to do about a mount that is not to be seen here.
+pub(crate) const ELSEWHERE: &str = "unmount it where it was mounted, or end what runs there";
+
+impl Mounted {
+    fn is_here(&self, path: &Path) -> bool {
+        !self.elsewhere && self.path == path
+    }
+
+    /// Tells whether this is the mount that a table speaks of.
+    fn is(&self, entry: &Entry) -> bool {
+        self.mark
+            .as_ref()
+            .map_or(entry.point == self.path, |own| *own == mark(entry))
+    }
 }
 
 impl Engine {
@@ -62,7 +85,7 @@ impl Engine {
             make_own(&own)?;
         }
         let path = absolute(at.unwrap_or(&own))?;
-        if table.mounts.iter().any(|mounted| mounted.path == path) {
+        if table.mounts.iter().any(|known| known.is_here(&path)) {
             return Err(Error::new(
                 Kind::Conflict,
                 format!("{} is mounted already", path.display()),
@@ -82,7 +105,7 @@ impl Engine {
         }
         attached?;
         // Only now can it be told from others that somebody makes there.
-        let top = tops(&table_of_mounts()?).remove(&path);
+        let top = tops(&tables::own()?).remove(&path);
         self.note(&path, &found.id, top.as_deref())?;
         Ok(path)
     }
@@ -91,20 +114,24 @@ impl Engine {
     pub fn unmount(&self, name: &str, options: &Unmount) -> Result<PathBuf> {
         let Table { mounts, _lock } = self.mount_table()?;
         let by_path = absolute(Path::new(name)).ok();
-        let by_path = by_path.and_then(|path| mounts.iter().find(|mounted| mounted.path == path));
+        let by_path = by_path.and_then(|path| chosen(&mounts, |known| known.path == path));
         let mounted = match by_path {
             Some(mounted) => mounted,
             None => {
                 let id = self.find(name)?.id;
                 let none = || Error::not_found(format!("{name} is mounted nowhere"));
-                mounts
-                    .iter()
-                    .find(|mounted| mounted.id == id)
-                    .ok_or_else(none)?
+                chosen(&mounts, |known| known.id == id).ok_or_else(none)?
             }
         };
         let path = &mounted.path;
-        let top = tops(&table_of_mounts()?).remove(path);
+        if mounted.elsewhere {
+            let text = format!(
+                "unmount {}: it is mounted in another mount namespace",
+                path.display()
+            );
+            return Err(Error::new(Kind::Conflict, text).with_hint(ELSEWHERE));
+        }
+        let top = tops(&tables::own()?).remove(path);
         if mounted.mark.is_some() && mounted.mark != top {
             let text = format!(
                 "unmount {}: something else is mounted there",
@@ -120,9 +147,11 @@ impl Engine {
             let text = format!("unmount {}: {}", path.display(), sys::reason(errno));
             Error::new(Kind::Conflict, text).with_hint("somebody looks into it; see --force")
         })?;
-        forget(&self.notes().join(note_name(path)));
+        forget(&mounted.note);
         let own = self.below_run_root("images").canonicalize();
-        if own.is_ok_and(|own| path.starts_with(own)) {
+        let others = mounts.iter().filter(|known| known.path == *path).count() > 1;
+        // Without its directory a mount of another namespace would be gone.
+        if !others && own.is_ok_and(|own| path.starts_with(own)) {
             // Ours, and empty now.
             drop(fs::remove_dir(path));
         }
@@ -140,19 +169,25 @@ impl Engine {
         let lock = self.still()?;
         let mut mounts = Vec::new();
         if lock.is_some() {
-            let table = table_of_mounts()?;
-            let there = |known: &Mounted| {
-                let same = |mark: &String| known.mark.as_ref().is_none_or(|own| own == mark);
-                table
-                    .iter()
-                    .any(|entry| entry.point == known.path && same(&mark(entry)))
-            };
+            let (space, own) = (tables::space(), tables::own()?);
+            let mut others = None;
             for note in fs::read_dir(self.notes()).into_iter().flatten().flatten() {
                 let file = note.path();
-                match read(&file) {
-                    Some(known) if there(&known) => mounts.push(known),
+                let found = read(&file).and_then(|(known, of)| {
+                    if own.iter().any(|entry| known.is(entry)) {
+                        return Some(known);
+                    }
+                    if of.is_some() && of == space {
+                        return None;
+                    }
+                    let others: &Vec<Entry> = others.get_or_insert_with(tables::others);
+                    let elsewhere = others.iter().any(|entry| known.is(entry));
+                    elsewhere.then_some(Mounted { elsewhere, ..known })
+                });
+                match found {
+                    Some(known) => mounts.push(known),
                     // Unmounted by hand, or by a reboot; or never mounted, by a kill.
-                    _ => forget(&file),
+                    None => forget(&file),
                 }
             }
         }
@@ -174,8 +209,10 @@ impl Engine {
     }
 
     fn note(&self, path: &Path, id: &Digest, mark: Option<&str>) -> anyhow::Result<PathBuf> {
-        let note = self.notes().join(note_name(path));
-        let text = json!({ "id": id.to_string(), "path": path.to_string_lossy(), "mark": mark });
+        let (space, path) = (tables::space(), path.to_string_lossy());
+        let name = format!("{} {path}", space.as_deref().unwrap_or_default());
+        let note = self.notes().join(Digest::of(name.as_bytes()).hex());
+        let text = json!({ "id": id.to_string(), "path": path, "space": space, "mark": mark });
         let text = text.to_string();
         // A note that is read half is none.
         let new = note.with_extension("new");
@@ -203,17 +240,26 @@ fn lock(dir: &Path) -> anyhow::Result<Option<File>> {
     Ok(Some(file))
 }
 
-fn note_name(path: &Path) -> String {
-    Digest::of(path.to_string_lossy().as_bytes()).hex()
+/// Reads a note, and in which mount namespace it was written.
+fn read(note: &Path) -> Option<(Mounted, Option<String>)> {
+    let value: Value = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
+    let text = |name| value.get(name).and_then(Value::as_str);
+    let mounted = Mounted {
+        id: text("id")?.parse().ok()?,
+        path: PathBuf::from(text("path")?),
+        elsewhere: false,
+        mark: text("mark").map(str::to_owned),
+        note: note.to_path_buf(),
+    };
+    Some((mounted, text("space").map(str::to_owned)))
 }
 
-fn read(note: &Path) -> Option<Mounted> {
-    let value: Value = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
-    Some(Mounted {
-        id: value.get("id")?.as_str()?.parse().ok()?,
-        path: PathBuf::from(value.get("path")?.as_str()?),
-        mark: value.get("mark").and_then(Value::as_str).map(str::to_owned),
-    })
+/// One that can be unmounted here, if there is one.
+fn chosen(mounts: &[Mounted], fits: impl Fn(&Mounted) -> bool) -> Option<&Mounted> {
+    let fits = || mounts.iter().filter(|known| fits(known));
+    fits()
+        .find(|known| !known.elsewhere)
+        .or_else(|| fits().next())
 }
 
 fn forget(note: &Path) {
@@ -246,21 +292,4 @@ fn attach(loose: sys::mount::Loose, path: &Path) -> anyhow::Result<()> {
     let said = |errno| anyhow!("mount on {}: {}", path.display(), sys::reason(errno));
     let target = open_path(path).map_err(said)?;
     loose.attach(&target).map(drop).map_err(said)
-}
-
-fn table_of_mounts() -> anyhow::Result<Vec<Entry>> {
-    let table = fs::read("/proc/thread-self/mountinfo").context("read the table of mounts")?;
-    sys::mountinfo::parse(&table).context("the table of mounts is malformed")
-}
-
-/// What is to be seen at each place: the last that was mounted there.
-fn tops(table: &[Entry]) -> HashMap<PathBuf, String> {
-    let tops = table.iter().map(|entry| (entry.point.clone(), mark(entry)));
-    tops.collect()
-}
-
-/// Numbers of mounts are given again, but seldom all of this.
-fn mark(entry: &Entry) -> String {
-    let (id, device, kind) = (entry.id, &entry.device, &entry.kind);
-    format!("{id} {device} {kind} {}", entry.root.display())
 }
