@@ -104,6 +104,36 @@ fn a_mirror_that_lies_is_left_out_and_the_origin_asked() {
 }
 
 #[test]
+fn a_mirror_that_gave_some_of_the_wrong_bytes_is_left_out() {
+    // Of the first the reader gives up early, as its beginning makes sense to nobody, unless it is told to go on.
+    let image = Image::noise(1, 1, 2 << 20);
+    let layer = image.layers[0].digest();
+    for (skip, faults) in [
+        (0, [Fault::Status(404), Fault::Flipped]),
+        (1, [Fault::Status(404), Fault::Flipped]),
+        (1, [Fault::Flipped, Fault::Status(404)]),
+    ] {
+        let (lade, mirror, registry) = (Lade::new(), Registry::new(), Registry::new());
+        let name = registry.serve("thing:one", &image);
+        mirror.serve("thing:one", &image);
+        // Some of the pieces are the mirror's, the others those of the host itself.
+        let [first, others] = faults;
+        let mut rule = Rule::once(What::Blob, first).only(&layer);
+        rule.skip = skip;
+        mirror.fault(rule);
+        mirror.fault(Rule::always(What::Blob, others).only(&layer));
+        let (host, url) = (registry.host(), mirror.url());
+        let text = format!("[[registry.\"{host}\".mirror]]\nurl = \"{url}\"\n");
+        let file = native(&lade, &text);
+        let pull = pull(&lade, &file, &name).env("LADE_PIECE", "65536");
+        pull.run().ok();
+        assert!(mirror.count(What::Blob, &layer) > 1, "it was asked");
+        assert_eq!(lade.inspect(&name, "{{.Id}}"), image.id());
+        lade.whole();
+    }
+}
+
+#[test]
 fn mirrors_that_lie_are_passed_over_one_after_the_other() {
     // The second is larger than what is read to its end for the digest's sake alone.
     for bytes in [10_000, 66 << 20] {

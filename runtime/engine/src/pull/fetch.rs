@@ -1,6 +1,6 @@
 //! Bytes of one blob from the registry into its file: what is missing, a large rest over several connections.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,33 +31,51 @@ pub(crate) struct Flow {
     pub partial: Arc<Partial>,
     pub front: Arc<Front>,
     pub layer: Layer,
+    /// Who has given bytes.
+    pub hosts: Mutex<BTreeSet<String>>,
 }
 
-/// Fetches all that is missing, and returns the name of the host that it came from.
-pub(crate) async fn fetch(flow: &Arc<Flow>) -> Result<String> {
+impl Flow {
+    /// Notes who gives bytes, before they can be read.
+    fn from(&self, host: &str) {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.contains(host) {
+            return;
+        }
+        hosts.insert(host.to_string());
+        if host != self.repository.host {
+            self.front.want_all();
+        }
+    }
+}
+
+/// Fetches all that is missing, and returns the names of the hosts that gave it.
+pub(crate) async fn fetch(flow: &Arc<Flow>) -> Result<BTreeSet<String>> {
+    fetch_missing(flow).await?;
+    let mut hosts = flow.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut *hosts))
+}
+
+async fn fetch_missing(flow: &Arc<Flow>) -> Result<()> {
     let mut missing = flow.partial.missing();
     let rest: u64 = missing.iter().map(|span| span.end - span.start).sum();
-    let mut host = flow.repository.host.clone();
     let piece = flow.client.chunk();
     if rest > piece.saturating_mul(FEW) {
         let pieces = pieces(&missing, piece);
         let stream = open(flow, &pieces[0]).await?;
         if stream.ranges() {
-            host = stream.host().to_string();
-            return in_lanes(flow, stream, pieces).await.map(|()| host);
+            return in_lanes(flow, stream, pieces).await;
         }
         // Every further request would send all again from its beginning: one has to do, for what is here in between, too.
         drop(stream);
         let stream = open(flow, &(missing[0].start..missing[missing.len() - 1].end)).await?;
-        host = stream.host().to_string();
-        return write(flow, stream, &missing).await.map(|()| host);
+        return write(flow, stream, &missing).await;
     }
     for span in missing.drain(..) {
         let stream = open(flow, &span).await?;
-        host = stream.host().to_string();
         write(flow, stream, &[span]).await?;
     }
-    Ok(host)
+    Ok(())
 }
 
 async fn open(flow: &Flow, span: &Range<u64>) -> Result<BlobStream> {
@@ -67,11 +85,7 @@ async fn open(flow: &Flow, span: &Range<u64>) -> Result<BlobStream> {
         descriptor,
         ..
     } = flow;
-    let stream = client.blob(repository, descriptor, span.clone()).await?;
-    if stream.host() != repository.host {
-        flow.front.want_all();
-    }
-    Ok(stream)
+    Ok(client.blob(repository, descriptor, span.clone()).await?)
 }
 
 /// Fetches the pieces in order, so that the contiguous beginning grows while the lanes are at work.
@@ -127,6 +141,8 @@ async fn write(flow: &Arc<Flow>, mut stream: BlobStream, missing: &[Range<u64>])
         // An error, too, comes after bytes that are worth keeping.
         let last = !matches!(next, Ok(Some(_)));
         if let Ok(Some(bytes)) = &next {
+            // Under way it may have gone on to another server.
+            flow.from(stream.host());
             held.extend_from_slice(bytes);
         }
         if held.len() >= WRITE || (last && !held.is_empty()) {
@@ -282,13 +298,15 @@ mod tests {
             descriptor: Descriptor::new(media::OCI_LAYER_GZIP, digest, size),
             partial: Arc::new(partial),
             front,
+            hosts: Mutex::default(),
             layer: Layer {
                 events: Arc::new(Events::to(tell)),
                 id: "x".to_string(),
             },
         });
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        assert_eq!(runtime.block_on(fetch(&flow)).unwrap(), host);
+        let hosts = runtime.block_on(fetch(&flow)).unwrap();
+        assert_eq!(hosts, BTreeSet::from([host]));
         assert_eq!(flow.front.have(), size);
         let flow = Arc::into_inner(flow).unwrap();
         let partial = Arc::into_inner(flow.partial).unwrap();

@@ -1,7 +1,8 @@
 //! One blob of an image: fetched, hashed, inflated, hashed and unpacked in one pass; or as much of that as is missing.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 use image::{Digest, Repository};
@@ -61,8 +62,8 @@ struct Pass {
 /// How a pass ended.
 enum Settled {
     Done(Done),
-    /// The file holds something else, of this digest, since that host has answered. It may be from an earlier attempt.
-    Wrong(Partial, Digest, String),
+    /// The file holds something else, of this digest, since those hosts have given bytes. It may be from an earlier attempt.
+    Wrong(Partial, Digest, BTreeSet<String>),
 }
 
 impl Job {
@@ -155,23 +156,28 @@ impl Job {
     }
 
     /// Fetches what is missing of the blob. A wrong digest after an earlier attempt's bytes is no news of the registry, and a mirror's
-    /// wrong bytes are none of it either: once more then, from the first byte and from the next server.
+    /// wrong bytes are none of it either: once more then, from the first byte and without the mirrors that had a part in it.
     async fn fetch(self: &Arc<Self>, partial: Partial, into: Option<Unpack>) -> Result<Done> {
         let (mut partial, mut into) = (partial, into);
         let missing = partial.missing();
         let missing: u64 = missing.iter().map(|span| span.end - span.start).sum();
         let mut resumed = missing < partial.size();
+        let mut distrusted = BTreeSet::new();
         loop {
-            let (wrong, found, host) = match self.pass(partial, into, resumed).await? {
+            let (wrong, found, hosts) = match self.pass(partial, into, resumed).await? {
                 Settled::Done(done) => return Ok(done),
-                Settled::Wrong(wrong, found, host) => (wrong, found, host),
+                Settled::Wrong(wrong, found, hosts) => (wrong, found, hosts),
             };
             partial = wrong;
             partial.restart()?;
-            // A mirror is not asked again; the host of the name itself has no stand-in.
-            self.work.client.distrust(&host);
-            if !resumed && host == self.repository.host {
-                bail!(self.wrong(&host, &found));
+            let mut others = false;
+            // The host of the name itself has no stand-in.
+            for mirror in hosts.iter().filter(|host| **host != self.repository.host) {
+                self.work.client.distrust(mirror);
+                others |= distrusted.insert(mirror.clone());
+            }
+            if !resumed && !others {
+                bail!(self.wrong(&hosts, &found));
             }
             resumed = false;
             let job = Arc::clone(self);
@@ -189,7 +195,10 @@ impl Job {
         Error::new(Kind::Damaged, text).with_hint("the image was made wrongly: push it again")
     }
 
-    fn wrong(&self, host: &str, found: &Digest) -> Error {
+    fn wrong(&self, hosts: &BTreeSet<String>, found: &Digest) -> Error {
+        // One, unless a server cannot be passed over: that of foreign layers.
+        let host = hosts.iter().next_back();
+        let host = host.unwrap_or(&self.repository.host);
         let blob = &self.part.descriptor.digest;
         let text = format!("{host}: blob {blob}: what the server sent has the digest {found}");
         Error::new(Kind::Damaged, text)
@@ -212,6 +221,7 @@ impl Job {
             partial: Arc::clone(&partial),
             front: Arc::clone(&front),
             layer: self.layer.clone(),
+            hosts: Mutex::default(),
         });
         if resumed || partial.size() <= SMALL {
             front.want_all();
@@ -222,8 +232,8 @@ impl Job {
         drop(writing);
         drop(flow);
         let pass = reading.await?;
-        let host = match fetched {
-            Ok(host) => host,
+        let hosts = match fetched {
+            Ok(hosts) => hosts,
             // The reader gave up first: the download was only told to stop.
             Err(error) => {
                 if !front.is_starved() {
@@ -234,7 +244,7 @@ impl Job {
         };
         // The reader and all lanes have ended.
         let partial = Arc::into_inner(partial).context("a download that has ended is held")?;
-        let settled = spawn_blocking(move || settle(partial, pass, host)).await??;
+        let settled = spawn_blocking(move || settle(partial, pass, hosts)).await??;
         if matches!(settled, Settled::Done(_)) {
             self.layer.is(Step::Done);
         }
@@ -281,11 +291,11 @@ impl Job {
 }
 
 /// Compares what was read with what was wanted.
-fn settle(partial: Partial, pass: Pass, host: String) -> Result<Settled> {
+fn settle(partial: Partial, pass: Pass, hosts: BTreeSet<String>) -> Result<Settled> {
     let wanted = *partial.digest();
     match pass.digest {
         Some(found) if found == wanted => {}
-        Some(found) => return Ok(Settled::Wrong(partial, found, host)),
+        Some(found) => return Ok(Settled::Wrong(partial, found, hosts)),
         None => {
             pass.done?;
             bail!("the download ended before its time");
