@@ -73,6 +73,28 @@ fn a_killed_engine_takes_its_container_along() {
 }
 
 #[test]
+fn a_signal_that_waits_already_does_not_hide_the_end_of_the_engine() {
+    let (lade, _registry, name) = pulled();
+    let mut running = run(&lade, &[&name, "sh", "-c", DEAF]).spawn();
+    running.expect("ready");
+    let id = container(&lade);
+    let engine = running.pid();
+    let children = format!("/proc/{engine}/task/{engine}/children");
+    let children = fs::read_to_string(&children).must(children);
+    let runtime: i32 = children.trim().parse().must("one child, the runtime");
+    let signal = |pid, signal| orlop_tests::sys::kill(pid, signal).must("a signal");
+    // One of each kind waits at a time: what the kernel sends for the engine's end is none more.
+    signal(runtime, libc::SIGSTOP);
+    signal(runtime, libc::SIGTERM);
+    running.child.kill().must("kill");
+    running.wait();
+    signal(runtime, libc::SIGCONT);
+    gone(&lade, &id, 10);
+    lade.ok(&["image", "prune", "-f"]);
+    lade.whole();
+}
+
+#[test]
 fn a_container_whose_engine_and_runtime_were_killed_ends_with_the_next_command() {
     let (lade, _registry, name) = pulled();
     let before = (lade.files(), lade.env.world());

@@ -41,7 +41,6 @@ impl Signals {
             Ok(_) => Ok(i32::try_from(record.ssi_signo).ok().map(|signal| Arrived {
                 signal,
                 by_kernel: record.ssi_code == SI_KERNEL,
-                sender: record.ssi_pid.cast_signed(),
             })),
             Err(Errno::EAGAIN) => Ok(None),
             Err(errno) => Err(errno),
@@ -58,8 +57,6 @@ pub struct Arrived {
     pub signal: i32,
     /// Whether the kernel sent it, as a terminal's keys have it do to all processes in the foreground.
     pub by_kernel: bool,
-    /// The id of the process that sent it; of what PR_SET_PDEATHSIG sends that of the parent that has ended.
-    pub sender: i32,
 }
 
 /// Makes each of `signals` end this process, with the code that a shell would show: the kernel keeps their default action from the first

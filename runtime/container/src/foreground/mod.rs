@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use sys::fs;
 use sys::process::{self, Child, Exit, Pid, PollFd, PollFlags, PollTimeout};
 use sys::pty;
-use sys::signal::{Arrived, Signal, Signals};
+use sys::signal::{Signal, Signals};
 
 use relay::Relay;
 
@@ -97,8 +97,8 @@ impl Foreground {
 
     /// Handles waiting signals; returns the end of the process when it has come.
     fn handle(&self, child: &Child, relay: Option<&Relay>) -> Result<Option<Exit>> {
-        while let Some(arrived) = self.signals.arrived().context("read signals")? {
-            match Signal::try_from(arrived.signal) {
+        while let Some(arrived) = self.signals.next().context("read signals")? {
+            match Signal::try_from(arrived) {
                 Ok(Signal::SIGCHLD) => {
                     while let Ok(Some((pid, exit))) = process::reap_any() {
                         if pid == child.pid {
@@ -116,7 +116,7 @@ impl Foreground {
                         // There is nobody left to send another one, should the process not hear this one.
                         Signal::SIGKILL as i32
                     } else {
-                        arrived.signal
+                        arrived
                     };
                     // A process that is just ending takes no more signals.
                     child.handle.signal(signal).ok().unwrap_or_default();
@@ -127,11 +127,10 @@ impl Foreground {
     }
 
     /// Tells whether a signal says that our parent, who has tied us to himself (PR_SET_PDEATHSIG), has ended. Of his threads one may end
-    /// before the others; the last one's end is told again.
-    fn is_last(&self, arrived: Arrived) -> bool {
+    /// before the others; the last one's end is told again. Who has sent it does not matter: one of anybody's that still waits here
+    /// swallows the kernel's.
+    fn is_last(&self, arrived: i32) -> bool {
         let tied = process::get_pdeathsig().ok().flatten();
-        tied.is_some_and(|tied| tied as i32 == arrived.signal)
-            && arrived.sender == self.parent.as_raw()
-            && process::getppid() != self.parent
+        tied.is_some_and(|tied| tied as i32 == arrived) && process::getppid() != self.parent
     }
 }
