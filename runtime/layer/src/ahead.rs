@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::num::NonZero;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, available_parallelism};
@@ -16,17 +17,21 @@ const LOOK: usize = 1 << 20;
 /// Streams of this process that are being read.
 static STREAMS: AtomicUsize = AtomicUsize::new(0);
 
+/// Asked once: to answer, files of cgroups are read.
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| available_parallelism().map_or(1, NonZero::get));
+
 /// A stream that is read here, until there are processors to read it elsewhere.
 #[derive(Debug)]
 pub struct Ahead<'scope, 'env, R> {
     scope: &'scope Scope<'scope, 'env>,
-    from: From<R>,
+    from: Source<R>,
     /// Bytes until it is looked again.
     look: usize,
 }
 
 #[derive(Debug)]
-enum From<R> {
+enum Source<R> {
     Here(R),
     There(There),
     /// The thread could not be started.
@@ -48,7 +53,7 @@ impl<'scope, 'env, R: Read + Send + 'scope> Ahead<'scope, 'env, R> {
     /// The thread, if it comes to one, ends when the stream does, or with the next piece after this is dropped.
     pub fn new(scope: &'scope Scope<'scope, 'env>, from: R) -> Self {
         STREAMS.fetch_add(1, Ordering::Relaxed);
-        let from = From::Here(from);
+        let from = Source::Here(from);
         let look = LOOK;
         Self { scope, from, look }
     }
@@ -56,12 +61,11 @@ impl<'scope, 'env, R: Read + Send + 'scope> Ahead<'scope, 'env, R> {
     /// Starts the thread if every stream could have two processors. More threads than that only get into each other's way.
     fn look(&mut self) -> io::Result<()> {
         self.look = LOOK;
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        if 2 * STREAMS.load(Ordering::Relaxed) > processors {
+        if 2 * STREAMS.load(Ordering::Relaxed) > *PROCESSORS {
             return Ok(());
         }
-        match std::mem::replace(&mut self.from, From::Nowhere) {
-            From::Here(from) => self.from = From::There(There::start(self.scope, from)?),
+        match std::mem::replace(&mut self.from, Source::Nowhere) {
+            Source::Here(from) => self.from = Source::There(There::start(self.scope, from)?),
             other => self.from = other,
         }
         Ok(())
@@ -70,13 +74,13 @@ impl<'scope, 'env, R: Read + Send + 'scope> Ahead<'scope, 'env, R> {
 
 impl<'scope, R: Read + Send + 'scope> Read for Ahead<'scope, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.look == 0 && matches!(self.from, From::Here(_)) {
+        if self.look == 0 && matches!(self.from, Source::Here(_)) {
             self.look()?;
         }
         let len = match &mut self.from {
-            From::Here(from) => from.read(buffer)?,
-            From::There(there) => there.read(buffer)?,
-            From::Nowhere => return Err(io::Error::other("no thread could be started")),
+            Source::Here(from) => from.read(buffer)?,
+            Source::There(there) => there.read(buffer)?,
+            Source::Nowhere => return Err(io::Error::other("no thread could be started")),
         };
         self.look = self.look.saturating_sub(len);
         Ok(len)
@@ -217,9 +221,8 @@ mod tests {
             ahead.read_to_end(&mut read).unwrap();
             assert_eq!(read, bytes);
             // Other tests of this process read streams, too.
-            let alone =
-                STREAMS.load(Ordering::Relaxed) == 1 && available_parallelism().unwrap().get() > 1;
-            assert!(!alone || matches!(ahead.from, From::There(_)));
+            let alone = STREAMS.load(Ordering::Relaxed) == 1 && *PROCESSORS > 1;
+            assert!(!alone || matches!(ahead.from, Source::There(_)));
         });
     }
 }
