@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -66,7 +67,9 @@ fn write_aside(target: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = target.file_name().ok_or(ErrorKind::InvalidInput)?;
     sweep(&dir, name);
     let mut aside = name.to_owned();
-    aside.push(format!(".{}{ASIDE}", std::process::id()));
+    // Processes of other pid namespaces have our number, too.
+    let number = RandomState::new().build_hasher().finish();
+    aside.push(format!(".{number}{ASIDE}"));
     let aside = dir.join(aside);
     let written = create(&aside).and_then(|mut file| {
         file.write_all(bytes)?;
@@ -94,7 +97,10 @@ fn create(path: &Path) -> io::Result<File> {
             .mode(0o600)
             .open(path)?;
         // Until here another process may have removed it.
-        file.lock()?;
+        if file.lock().is_err() {
+            // A file system without locks: nobody else can get one, either.
+            return Ok(file);
+        }
         if is_at(&file, path)? {
             return Ok(file);
         }

@@ -1,6 +1,5 @@
 //! Directories of containers.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use image::Digest;
@@ -18,7 +17,7 @@ pub struct NewContainer {
     store: Store,
     id: String,
     path: PathBuf,
-    lock: Lock,
+    _lock: Lock,
     removed: bool,
 }
 
@@ -33,7 +32,7 @@ impl Store {
             store,
             id,
             path,
-            lock,
+            _lock: lock,
             removed: false,
         })
     }
@@ -50,12 +49,6 @@ impl NewContainer {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Returns the lock: as long as any process has this descriptor, nobody takes the directory for left over.
-    #[must_use]
-    pub fn lock(&self) -> BorrowedFd<'_> {
-        self.lock.as_fd()
     }
 
     /// Removes the directory and all that is in it.

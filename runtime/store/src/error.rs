@@ -30,7 +30,7 @@ pub enum Error {
     #[error("{}: not empty, and not a data root: name another directory, or an empty one", .0.display())]
     NotOurs(PathBuf),
     /// The disk, or what this user may use of it, is full.
-    #[error("{}: {}: make room there, or prune images", path.display(), reason(source))]
+    #[error("{}: {}", path.display(), reason(source))]
     Full {
         /// What could not be written.
         path: PathBuf,

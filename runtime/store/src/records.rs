@@ -239,12 +239,6 @@ impl Store {
         self.list(sql, [blob.to_string()], |row| row.get(0))
     }
 
-    /// Remembers that a repository has a blob.
-    pub fn note_seen(&self, blob: &Digest, repository: &str) -> Result<()> {
-        let sql = "INSERT OR IGNORE INTO seen (blob, repository) VALUES (?, ?)";
-        self.note(sql, params![blob.to_string(), repository])
-    }
-
     /// Returns where a killed push of a blob goes on.
     pub fn upload(&self, repository: &str, blob: &Digest) -> Result<Option<String>> {
         self.db().read(|transaction| {

@@ -199,8 +199,14 @@ fn refuse_foreign(root: &Path) -> Result<()> {
         return Ok(());
     }
     let root = root.display();
+    // In a user namespace the numbers are others than those that people know.
+    let whose = if sys::userns::is_inner() {
+        "somebody else".to_owned()
+    } else {
+        format!("user {found}, and we are user {own}")
+    };
     Err(Error::other(format_args!(
-        "{root}: belongs to user {found}, and we are user {own}: name a data root of your own"
+        "{root}: belongs to {whose}: name a data root of your own"
     )))
 }
 

@@ -56,8 +56,10 @@ pub enum Login {
 pub struct Credentials {
     files: Vec<PathBuf>,
     given: BTreeMap<String, Login>,
-    patience: Duration,
 }
+
+/// A helper may ask a person for the key of a key ring.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Default for Credentials {
     fn default() -> Self {
@@ -72,16 +74,7 @@ impl Credentials {
         Self {
             files,
             given: BTreeMap::new(),
-            // A helper may ask a person for the key of a key ring.
-            patience: Duration::from_secs(60),
         }
-    }
-
-    /// Sets how long a helper program may take.
-    #[must_use]
-    pub fn helpers_within(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
     }
 
     /// Adds a login that is in no file; it comes before all of them.
@@ -201,7 +194,7 @@ impl Credentials {
     }
 
     fn helper(&self, name: &str) -> Result<Helper> {
-        Helper::named(name, self.patience)
+        Helper::named(name, PATIENCE)
     }
 }
 

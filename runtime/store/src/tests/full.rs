@@ -71,7 +71,7 @@ pub(super) fn full(root: &Path) {
     assert!(matches!(refused, Error::Full { .. }), "{refused:?}");
     let line = refused.to_string();
     assert!(
-        line.contains("/data: no space left on device: make room"),
+        line.contains("/data: no space left on device"),
         "{line}"
     );
     let missing = begun.missing();
