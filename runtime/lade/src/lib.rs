@@ -72,10 +72,14 @@ pub fn main() -> ExitCode {
     line.command.settle(&mut settings);
     let format = settings.log_format;
     // Before there is a thread or an open file.
-    if let Err(failure) = line.command.prepare() {
-        return end(Err(failure), format);
-    }
+    let prepared = match line.command.prepare() {
+        Ok(prepared) => prepared,
+        Err(failure) => return end(Err(failure), format),
+    };
     let session = Session::new(settings);
+    if let Some(why) = prepared {
+        session.warn(&why);
+    }
     let result = line.command.run(&session);
     session.leave();
     end(result, format)

@@ -34,11 +34,11 @@ pub(crate) fn is_root(user: Option<&str>) -> bool {
 }
 
 /// Makes an ordinary user root of a user namespace of his own, with mounts of its own; nothing for who is root of any already. Only while
-/// this process has one thread.
-pub(crate) fn enter() -> Result<(), Failure> {
+/// this process has one thread. Returns why he has no other ids in it, where something is there that should give him some.
+pub(crate) fn enter() -> Result<Option<String>, Failure> {
     let own = sys::process::geteuid();
     if own.is_root() {
-        return Ok(());
+        return Ok(None);
     }
     let user = nix::unistd::User::from_uid(own).ok().flatten();
     let name = user.map(|user| user.name);
@@ -48,16 +48,32 @@ pub(crate) fn enter() -> Result<(), Failure> {
         (ids, map(own, given(&text, name.as_deref(), uid)))
     };
     let maps = [map(Ids::Users, uid), map(Ids::Groups, gid)];
-    let wide = maps
-        .iter()
-        .all(|(ids, map)| map.len() > 1 && ids.helper().is_some());
+    let has = maps
+        .each_ref()
+        .map(|(ids, map)| (map.len() > 1, ids.helper().is_some()));
+    let wide = has == [(true, true); 2];
     if wide {
         by_helpers(&maps)?;
     } else {
         alone(uid, gid)?;
     }
     // The kernel lets through what the host mounts and unmounts, and nothing of ours out.
-    sys::process::unshare(Namespaces::MOUNT).map_err(forbidden)
+    sys::process::unshare(Namespaces::MOUNT).map_err(forbidden)?;
+    Ok(half(has))
+}
+
+/// Says what is missing to a user who has ranges for users or for groups alone, or one helper of two. Whoever has none of either is told
+/// when an image needs more.
+fn half(has: [(bool, bool); 2]) -> Option<String> {
+    let [(users, uid), (groups, gid)] = has;
+    let missing = match (users, groups) {
+        (true, false) => format!("{} has no ids of this user", Ids::Groups.ranges()),
+        (false, true) => format!("{} has no ids of this user", Ids::Users.ranges()),
+        (true, true) if uid && !gid => format!("{} is missing", Ids::Groups.program()),
+        (true, true) if gid && !uid => format!("{} is missing", Ids::Users.program()),
+        _ => return None,
+    };
+    Some(format!("no ids but the user's own are mapped: {missing}"))
 }
 
 /// Finds a user's ranges, by name or number, in a file of lines `NAME:FIRST:COUNT`.
@@ -209,6 +225,32 @@ mod tests {
         ];
         for (name, uid, want) in table {
             assert_eq!(given(text, name, uid), want, "{name:?} {uid}");
+        }
+    }
+
+    #[test]
+    fn what_is_half_there_is_said() {
+        for (has, want) in [
+            ([(true, true), (true, true)], None),
+            ([(false, true), (false, true)], None),
+            ([(true, false), (true, false)], None),
+            (
+                [(true, true), (false, true)],
+                Some("/etc/subgid has no ids"),
+            ),
+            (
+                [(false, false), (true, false)],
+                Some("/etc/subuid has no ids"),
+            ),
+            ([(true, false), (true, true)], Some("newuidmap is missing")),
+            ([(true, true), (true, false)], Some("newgidmap is missing")),
+        ] {
+            let said = half(has);
+            let as_wanted = match (&said, want) {
+                (Some(said), Some(want)) => said.contains(want),
+                (said, want) => said.is_none() && want.is_none(),
+            };
+            assert!(as_wanted, "{has:?}: {said:?}");
         }
     }
 

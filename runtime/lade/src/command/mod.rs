@@ -27,8 +27,9 @@ mod verify;
 mod version;
 
 use clap::Subcommand;
+use image::Reference;
 
-use crate::failure::{Failure, USAGE};
+use crate::failure::{Failure, USAGE, print};
 use crate::own;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -120,11 +121,12 @@ impl Command {
     }
 
     /// Gives an ordinary user what the command needs to work on a data root. What only speaks to a registry, or lists names, needs nothing.
-    pub(crate) fn prepare(&self) -> Result<(), Failure> {
+    /// Returns what he should know of it.
+    pub(crate) fn prepare(&self) -> Result<Option<String>, Failure> {
         match self {
-            Self::Search(_) | Self::Login(_) | Self::Logout(_) | Self::Version(_) => Ok(()),
-            Self::Completion(_) | Self::Internal(internal::Command::Complete { .. }) => Ok(()),
-            Self::Manifest(manifest::Command::Inspect(_)) => Ok(()),
+            Self::Search(_) | Self::Login(_) | Self::Logout(_) | Self::Version(_) => Ok(None),
+            Self::Completion(_) | Self::Internal(internal::Command::Complete { .. }) => Ok(None),
+            Self::Manifest(manifest::Command::Inspect(_)) => Ok(None),
             Self::Image(Image::Mount(args)) => args.refuse_unseen().and_then(|()| own::enter()),
             Self::Run(_) => own::enter().map_err(|failure| failure.code(USAGE)),
             _ => own::enter(),
@@ -171,6 +173,16 @@ fn platform(text: Option<&String>) -> Result<Option<image::Platform>, Failure> {
         text.parse().map_err(refused)
     });
     parsed.transpose()
+}
+
+/// Says as docker does which tag a name without one means.
+fn default_tag(name: &str, quiet: bool, all_tags: bool) -> Result<(), Failure> {
+    let name = name.parse::<Reference>();
+    let without = name.is_ok_and(|name| name.tag.is_none() && name.digest.is_none());
+    if without && !quiet && !all_tags {
+        print("Using default tag: latest\n")?;
+    }
+    Ok(())
 }
 
 /// `--disable-content-trust`: docker's default, and ours always.
