@@ -92,7 +92,8 @@ impl<W: Write> Pack<W> {
         if opaque.as_deref() == Some(b"y") {
             self.mark(OPAQUE)?;
         }
-        let mut names = tree::names(fd.as_fd()).map_err(wrong("read it"))?;
+        let mut names =
+            tree::names(fd.as_fd(), HELD.saturating_sub(self.held)).map_err(wrong("read it"))?;
         self.hold(names.held())?;
         names.sort();
         // Where a directory says "x", whiteouts are files with an attribute (Linux 6.7).

@@ -71,8 +71,9 @@ impl Names {
     }
 }
 
-/// Returns the names in a directory, in no order.
-pub(crate) fn names(dir: BorrowedFd<'_>) -> sys::Result<Names> {
+/// Returns the names in a directory, in no order. Where they take more than `most` bytes of memory the rest is left out, which
+/// [`Names::held`] tells.
+pub(crate) fn names(dir: BorrowedFd<'_>, most: u64) -> sys::Result<Names> {
     let mut dir = Dir::from_fd(open(dir, b".")?)?;
     let mut names = Names::default();
     for entry in dir.iter() {
@@ -80,6 +81,9 @@ pub(crate) fn names(dir: BorrowedFd<'_>) -> sys::Result<Names> {
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
             names.add(name, entry.file_type())?;
+            if names.held() > most {
+                break;
+            }
         }
     }
     Ok(names)
@@ -119,7 +123,7 @@ pub(crate) fn is_marked(dir: BorrowedFd<'_>, name: &[u8], stat: &FileStat) -> bo
 }
 
 /// Tells whether an attribute speaks to the host's overlay mounts or integrity checks; a layer has no say there.
-pub(crate) fn is_foreign(xattr: &[u8]) -> bool {
+fn is_foreign(xattr: &[u8]) -> bool {
     OVERLAY.iter().any(|overlay| xattr.starts_with(overlay))
         || matches!(xattr, b"security.ima" | b"security.evm")
 }

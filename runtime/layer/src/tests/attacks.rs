@@ -271,13 +271,18 @@ fn attributes_of_the_host_are_left_out_with_a_warning() {
         ("SCHILY.xattr.trusted.overlay.redirect", "/etc"),
         ("SCHILY.xattr.user.overlay.opaque", "y"),
         ("SCHILY.xattr.security.ima", "x"),
+        (
+            "SCHILY.xattr.security.selinux",
+            "system_u:object_r:etc_t:s0",
+        ),
+        ("SCHILY.xattr.security.SMACK64", "x"),
         ("SCHILY.xattr.user.kept", "yes"),
     ];
     let scratch = Scratch::new();
     let dir = scratch.dir("root");
     let bytes = archive(&[pax(&records), folder("a"), pax(&records), file("b", "x")]);
     let warnings = unpacked(&bytes, &dir).unwrap().warnings;
-    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
     assert!(
         warnings[0].contains("\"a\"") && warnings[0].contains("1 more"),
         "{warnings:?}"

@@ -348,3 +348,19 @@ fn differences_that_are_told_have_an_end() {
     let more = lines[1_000].strip_prefix("and ").unwrap();
     assert!(more.ends_with(" more"), "{more}");
 }
+
+#[test]
+fn names_are_read_up_to_a_limit() {
+    let scratch = Scratch::new();
+    let dir = scratch.dir("names");
+    for number in 0..500 {
+        fs::write(dir.join(format!("{number:0200}")), "").unwrap();
+    }
+    let dir = File::open(&dir).unwrap();
+    let names = |most| crate::tree::names(dir.as_fd(), most).unwrap();
+    let all = names(u64::MAX);
+    assert_eq!(all.iter().count(), 500);
+    let most = all.held() / 10;
+    let some = names(most).held();
+    assert!(some > most && some < most + 1000, "{some}");
+}

@@ -11,7 +11,7 @@ use super::dirs::Parent;
 use crate::Error;
 use crate::error::quote;
 use crate::tar::{Entry, Time};
-use crate::tree::{is_foreign, is_void};
+use crate::tree::{belongs, is_void};
 
 /// What files that are made in a directory inherit.
 pub(super) const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
@@ -105,7 +105,7 @@ impl Maker {
         warnings: &mut Warnings,
     ) -> Result<(), Error> {
         for (xattr, value) in &entry.xattrs {
-            if is_foreign(xattr) {
+            if !belongs(xattr) {
                 let what = format!("attribute {} left out: it is the host's", quote(xattr));
                 warnings.add(&what, &entry.name);
             } else if xattr != DEFAULT_ACL && !is_void(xattr, value) {

@@ -113,7 +113,7 @@ struct Late {
 impl<'a> Tree<'a> {
     fn new(root: BorrowedFd<'a>, options: &Options) -> Result<Self, Error> {
         let wrong = |errno| Error::kernel(b".", "directory to unpack into", errno);
-        if !tree::names(root).map_err(wrong)?.is_empty() {
+        if !tree::names(root, 0).map_err(wrong)?.is_empty() {
             return Err(Error::entry(
                 b".",
                 "directory to unpack into",

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use sys::Errno;
 use sys::fs::{UnlinkatFlags, unlinkat};
 
+use crate::limits::HELD;
 use crate::tree;
 
 /// Removes a file, or a directory with all that is in it.
@@ -15,8 +16,14 @@ pub(super) fn remove(dir: BorrowedFd<'_>, base: &[u8]) -> sys::Result<()> {
         other => return other,
     }
     let inner = tree::open(dir, base)?;
-    for name in tree::names(inner.as_fd())?.iter() {
-        remove(inner.as_fd(), name)?;
+    loop {
+        let names = tree::names(inner.as_fd(), HELD)?;
+        for name in names.iter() {
+            remove(inner.as_fd(), name)?;
+        }
+        if names.held() <= HELD {
+            break;
+        }
     }
     unlinkat(dir, base, UnlinkatFlags::RemoveDir)
 }

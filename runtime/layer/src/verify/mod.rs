@@ -185,7 +185,7 @@ impl Walk<'_> {
     fn children(&mut self, fd: &OwnedFd) -> Result<(), Error> {
         let path = &self.path.clone();
         let wrong = |errno| Error::kernel(path, "read it", errno);
-        let mut names = tree::names(fd.as_fd()).map_err(wrong)?;
+        let mut names = tree::names(fd.as_fd(), HELD.saturating_sub(self.held)).map_err(wrong)?;
         self.held += names.held();
         within(self.held, HELD, || {
             format!("{}: bytes of names in memory", quote(path))
