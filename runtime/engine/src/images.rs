@@ -39,6 +39,8 @@ pub struct Summary {
     pub shared_size: Option<u64>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// What says them cannot be read, which `system check` explains: no filter by labels takes it.
+    pub unread: bool,
     /// For which machine it is.
     pub platform: Option<String>,
     /// How many containers use it.
@@ -70,9 +72,11 @@ impl Engine {
         let mut sizes = Sizes::new(&self.store);
         let mut summaries = Vec::new();
         for record in &records {
-            let Some(labels) = if_here(&self.store, &record.id, || labels(&self.store, record))?
-            else {
-                continue;
+            let labels = match if_here(&self.store, &record.id, || labels(&self.store, record)) {
+                Ok(None) => continue,
+                Ok(Some(labels)) => Some(labels),
+                // One that is damaged hides none of the others.
+                Err(_) => None,
             };
             let named = names.remove(&record.id).unwrap_or_default();
             let mut summary = summary(record, named, labels, &mut sizes)?;
@@ -86,6 +90,17 @@ impl Engine {
         }
         summaries.sort_by(|a, b| b.created.cmp(&a.created).then(a.names.cmp(&b.names)));
         Ok(summaries)
+    }
+}
+
+impl Summary {
+    /// Tells whether the labels are as filters want them.
+    pub(crate) fn labels_match(&self, filters: &Filters) -> bool {
+        let asked = ["label", "label!"].map(|name| filters.values(name).next());
+        if self.unread {
+            return asked == [None, None];
+        }
+        filters.labels_match(&self.labels)
     }
 }
 
@@ -122,7 +137,7 @@ fn labels(store: &Store, record: &ImageRecord) -> Result<BTreeMap<String, String
 fn summary(
     record: &ImageRecord,
     (names, digests): Named,
-    labels: BTreeMap<String, String>,
+    labels: Option<BTreeMap<String, String>>,
     sizes: &mut Sizes<'_>,
 ) -> Result<Summary> {
     let created = record.created.as_deref().and_then(time::parse);
@@ -133,7 +148,8 @@ fn summary(
         created: created.unwrap_or(0),
         size: sizes.of(record)?,
         shared_size: None,
-        labels,
+        unread: labels.is_none(),
+        labels: labels.unwrap_or_default(),
         platform: record.platform.clone(),
         containers: 0,
     })
@@ -241,7 +257,7 @@ impl<'a> Chosen<'a> {
         if self.dangling.is_some_and(|wanted| wanted != dangling)
             || self.before.is_some_and(|before| summary.created >= before)
             || self.since.is_some_and(|since| summary.created <= since)
-            || !self.filters.labels_match(&summary.labels)
+            || !summary.labels_match(self.filters)
         {
             return false;
         }

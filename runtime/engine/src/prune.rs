@@ -37,11 +37,10 @@ impl Engine {
         let uses = self.uses()?;
         let mut pruned = Pruned::default();
         for image in self.images(&List::default())? {
-            let named = !image.names.is_empty() || (!dangling && !image.digests.is_empty());
-            if (dangling && named)
+            if (dangling && !image.names.is_empty())
                 || uses.has(&image.id)
                 || until.is_some_and(|until| image.created >= until)
-                || !options.filters.labels_match(&image.labels)
+                || !image.labels_match(&options.filters)
             {
                 continue;
             }

@@ -110,6 +110,7 @@ mod tests {
             size: 1,
             shared_size: None,
             labels: std::collections::BTreeMap::new(),
+            unread: false,
             platform: None,
             containers: 0,
         };

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use image::Digest;
-use store::ImageRecord;
+use store::{ImageRecord, Store};
 
 use crate::images::{List, Sizes};
 use crate::run::containers;
+use crate::verify::blobs_of;
 use crate::{Engine, Result, Summary};
 
 /// What the data root takes. All in bytes on disk.
@@ -20,6 +21,8 @@ pub struct Usage {
     pub layers: u64,
     /// Compressed layers and documents.
     pub blobs: u64,
+    /// Those of images that are not used.
+    pub free_blobs: u64,
     /// What removing all images that are not used would free.
     pub reclaimable: u64,
     /// What containers have written.
@@ -64,7 +67,9 @@ impl Engine {
         let mut sizes = Sizes::new(&self.store);
         let layers = layers_of(&records, &mut sizes)?;
         let active: Vec<ImageRecord> = records.into_iter().filter(|one| used(&one.id)).collect();
-        let kept = layers_of(&active, &mut sizes)? + self.blobs_of(&active)?;
+        let kept = packed_of(&self.store, &active)?;
+        let free_blobs = on_disk.blobs.saturating_sub(kept);
+        let kept = layers_of(&active, &mut sizes)? + kept;
         let images = summaries.into_iter().map(|summary| {
             let shared = summary.shared_size.unwrap_or(0);
             ImageUsage {
@@ -78,6 +83,7 @@ impl Engine {
             active: active.len() as u64,
             layers,
             blobs: on_disk.blobs,
+            free_blobs,
             reclaimable: (layers + on_disk.blobs).saturating_sub(kept),
             containers: on_disk.containers,
             made: containers.len() as u64,
@@ -88,25 +94,19 @@ impl Engine {
             total: on_disk.total(),
         })
     }
+}
 
-    /// What the documents and packed layers of images take, each counted once.
-    fn blobs_of(&self, images: &[ImageRecord]) -> Result<u64> {
-        let mut blobs = BTreeSet::new();
-        for image in images {
-            blobs.extend(image.config);
-            let pins = self.store.digests_of(&image.id)?.into_iter();
-            let documents = pins.map(|pin| pin.digest).chain(image.manifest);
-            for document in documents {
-                blobs.extend(self.store.links_of(&document)?);
-                blobs.insert(document);
-            }
-        }
-        let mut bytes = 0;
-        for blob in &blobs {
-            bytes += self.store.blob(blob)?.unwrap_or(0);
-        }
-        Ok(bytes)
+/// What the documents and packed layers of images take, each counted once.
+fn packed_of(store: &Store, images: &[ImageRecord]) -> Result<u64> {
+    let mut blobs = BTreeSet::new();
+    for image in images {
+        blobs.extend(blobs_of(store, image)?);
     }
+    let mut bytes = 0;
+    for blob in &blobs {
+        bytes += store.blob(blob)?.unwrap_or(0);
+    }
+    Ok(bytes)
 }
 
 /// What the layers of images take, each counted once.

@@ -101,7 +101,7 @@ impl Engine {
 }
 
 /// Everything that leads to an image and from it: also the manifests that its names mean, the indexes that led to it, and what those name.
-fn blobs_of(store: &Store, record: &ImageRecord) -> Result<BTreeSet<Digest>> {
+pub(crate) fn blobs_of(store: &Store, record: &ImageRecord) -> Result<BTreeSet<Digest>> {
     let mut next: Vec<Digest> = record.config.into_iter().chain(record.manifest).collect();
     let names = store.names_of(&record.id)?;
     next.extend(names.into_iter().filter_map(|name| name.manifest));

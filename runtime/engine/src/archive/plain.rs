@@ -48,21 +48,24 @@ fn by_program<T>(
         child.0.stdin.take().context("the program has no input")?,
         child.0.stdout.take().context("the program has no output")?,
     );
+    let stderr = child.0.stderr.take();
     let taken = Arc::new(AtomicU64::new(0));
     let bounded = layer::Bounded::new(from, Arc::clone(&taken), &unpack::options().limits);
     let mut output = Output {
         from: bounded,
         ended: false,
     };
-    let (done, fed) = std::thread::scope(|scope| {
+    let (done, fed, said) = std::thread::scope(|scope| {
+        // From the beginning: a program that nobody hears stops where its pipe is full.
+        let said = scope.spawn(move || stderr.map_or_else(String::new, said));
         let feed = scope.spawn(move || feed(input, &mut to, &taken));
         let done = work(&mut output);
         let ended = output.ended;
         // A program that still writes ends when nobody reads.
         drop(output);
-        (done.map_err(|error| (error, ended)), feed.join())
+        let (fed, said) = (feed.join(), said.join().unwrap_or_default());
+        (done.map_err(|error| (error, ended)), fed, said)
     });
-    let said = said(&mut child.0);
     let status = child
         .0
         .wait()
@@ -119,13 +122,12 @@ impl<R: Read> Read for Output<R> {
     }
 }
 
-/// Returns the first line of what a program has said, for the end of a message. It has ended, or does now.
-fn said(child: &mut Child) -> String {
+/// Returns the first line of what a program says until it ends, for the end of a message.
+fn said(mut from: impl Read) -> String {
     let mut text = Vec::new();
-    if let Some(from) = child.stderr.take() {
-        // Without its words its status is told.
-        drop(from.take(4096).read_to_end(&mut text));
-    }
+    // Without its words its status is told.
+    from.by_ref().take(4096).read_to_end(&mut text).ok();
+    io::copy(&mut from, &mut io::sink()).ok();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     line.map_or_else(String::new, |line| format!(": {line}"))

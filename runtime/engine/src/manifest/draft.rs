@@ -17,14 +17,14 @@ use serde::{Deserialize, Serialize};
 use store::Store;
 
 /// A list, as it is up to now.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Draft {
     pub name: String,
     pub members: Vec<Member>,
 }
 
 /// An image on the list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Member {
     /// Where it comes from, with everything said.
     pub name: String,
@@ -100,7 +100,9 @@ impl Writing {
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&aside, &path)?;
-            self.0.sync_all()
+            self.0.sync_all()?;
+            // The folder itself may be new.
+            File::open(store.root())?.sync_all()
         })();
         if written.is_err() {
             // Else the next who writes removes it.

@@ -31,7 +31,11 @@ impl Engine {
         let (client, store) = (&remote.client, &self.store);
         let digest = remote.run(&Quiet, |_| push(client, store, &name, &draft))?;
         if options.purge {
-            draft::writing(store)?.remove(store, &name)?;
+            let writing = draft::writing(store)?;
+            // What somebody has added meanwhile was not sent.
+            if draft::read(store, &name)?.as_ref() == Some(&draft) {
+                writing.remove(store, &name)?;
+            }
         }
         Ok(digest)
     }

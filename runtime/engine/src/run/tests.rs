@@ -1,7 +1,7 @@
 //! Real containers, by the runtime that was built beside this test.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -261,6 +261,34 @@ fn check_killed(victim_is_runtime: bool) {
     });
     place.check_clean();
     assert!(process(&[&text, "run --bundle"]).is_none());
+}
+
+#[test]
+fn a_container_that_cannot_be_deleted_does_not_keep_the_others() {
+    let mut place = Place::new("stubborn");
+    let own = place.dir.join("runtime");
+    let script = "#!/bin/sh\nfor id; do :; done\ncase $id in b*) echo busy >&2; exit 1; esac\nrmdir \"$2/$id\"\n";
+    fs::write(&own, script).expect("a runtime");
+    fs::set_permissions(&own, PermissionsExt::from_mode(0o755)).expect("its mode");
+    let real = std::mem::replace(&mut place.runtime, own);
+    let containers = place.dir.join("data/containers");
+    for id in ["a1", "b1", "b2", "c1"] {
+        fs::create_dir_all(place.state.join(id)).expect("a state");
+        fs::create_dir(containers.join(id)).expect("a container");
+        fs::write(containers.join(id).join("lock"), "").expect("its lock");
+    }
+    let error = sweep(&place.ground()).expect_err("two are busy");
+    assert!(error.to_string().contains("busy"), "{error:#}");
+    for (id, there) in [("a1", false), ("b1", true), ("b2", true), ("c1", false)] {
+        assert_eq!(place.state.join(id).exists(), there, "{id}");
+        assert_eq!(containers.join(id).exists(), there, "{id}");
+    }
+    for id in ["b1", "b2"] {
+        fs::remove_dir(place.state.join(id)).expect("a state");
+    }
+    sweep(&place.ground()).expect("nobody is left");
+    place.runtime = real;
+    place.check_clean();
 }
 
 #[test]

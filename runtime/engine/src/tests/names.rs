@@ -52,6 +52,45 @@ fn images_are_found_by_name_and_by_the_beginning_of_an_id() {
 }
 
 #[test]
+fn an_image_whose_config_is_lost_hides_none_of_the_others() {
+    let here = Scratch::new();
+    let engine = engine(&here.0);
+    let lost = import(&engine, &tar(&here.0, "a", &[10]), "lost:1");
+    let whole = import(&engine, &tar(&here.0, "b", &[10]), "whole:1");
+    let store = engine.store();
+    let config = store.image(&lost).unwrap().unwrap().config.unwrap();
+    let path = here.join("data/blobs/sha256").join(config.hex());
+    fs::remove_file(path).unwrap();
+    let named = |filter: Option<(&str, &str)>| -> Vec<_> {
+        let mut list = List::default();
+        if let Some((name, value)) = filter {
+            list.filters.add(name, value);
+        }
+        let images = engine.images(&list).unwrap();
+        let mut names: Vec<_> = images.into_iter().flat_map(|one| one.names).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(named(None), ["lost:1", "whole:1"]);
+    assert_eq!(named(Some(("label", "made"))), ["whole:1"]);
+    assert!(named(Some(("label!", "other"))).iter().eq(["whole:1"]));
+    assert_eq!(engine.usage().unwrap().images.len(), 2);
+    assert!(engine.check(false).unwrap().is_bad());
+    // What it might say in its favour is not known.
+    let mut prune = Prune {
+        all: true,
+        ..Prune::default()
+    };
+    prune.filters.add("label!", "keep");
+    engine.prune(&prune).unwrap();
+    assert_eq!(named(None), ["lost:1"]);
+    assert!(store.image(&whole).unwrap().is_none());
+    prune.filters = Filters::default();
+    engine.prune(&prune).unwrap();
+    assert!(named(None).is_empty());
+}
+
+#[test]
 fn an_image_that_goes_away_just_now_is_not_found() {
     let here = Scratch::new();
     let engine = engine(&here.0);

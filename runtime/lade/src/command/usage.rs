@@ -158,7 +158,7 @@ fn verbose(usage: &Usage, parts: &[Part]) -> Result<String, Failure> {
         count: 0,
         active: 0,
         bytes: usage.blobs,
-        reclaimable: usage.blobs,
+        reclaimable: usage.free_blobs,
     };
     let others = parts
         .iter()
