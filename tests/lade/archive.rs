@@ -6,6 +6,7 @@ use orlop_tests::registry::{Fault, Image, Layer, Registry, Rule, Tar, What};
 use orlop_tests::{Lade, Must};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// An engine that has two images, and their archive.
@@ -295,6 +296,28 @@ fn any_tar_is_imported() {
 }
 
 #[test]
+fn what_is_no_tar_is_refused_by_its_name() {
+    let lade = Lade::new();
+    let (file, dir) = (lade.env.dir.join("text"), lade.env.dir.join("tree"));
+    fs::write(&file, "x".repeat(2000)).must("a file");
+    fs::create_dir(&dir).must("a directory");
+    let (file, dir) = (file.display().to_string(), dir.display().to_string());
+    let no_tar = "this is no tar, or a damaged one";
+    let hint = format!("hint: tar -C {dir} -c . | lade import -");
+    for (name, parts) in [
+        (&*file, [&*file, no_tar]),
+        ("-", ["standard input", no_tar]),
+        (&dir, ["is a directory", &hint]),
+    ] {
+        let done = lade.cmd(&["import", name]).stdin("y".repeat(2000)).run();
+        let complaint = orlop_tests::complaint(&done, &[1], &parts);
+        assert_eq!(complaint, None, "{done}");
+    }
+    assert!(lade.ids().is_empty());
+    lade.whole();
+}
+
+#[test]
 fn an_import_is_changed_by_instructions() {
     let lade = Lade::new();
     let changes = ["-c", "ENV A=b", "-c", "CMD [\"sh\",\"-c\",\"true\"]"];
@@ -478,4 +501,30 @@ fn what_the_web_does_not_give_whole_is_refused() {
         assert!(lade.ids().is_empty(), "{fault:?} {url}");
         lade.whole();
     }
+}
+
+#[test]
+fn a_program_that_says_much_is_heard_to_its_end() {
+    let lade = Lade::new();
+    let tar = lade.env.dir.join("plain.tar");
+    let text = vec![b'x'; 300_000];
+    fs::write(&tar, Tar::new().file("file", 0o644, text).done()).must("a tar");
+    let programs = lade.env.dir.join("programs");
+    fs::create_dir(&programs).must("a directory of programs");
+    // More than a pipe holds, before anything else.
+    let script = format!(
+        "#!/bin/sh\nhead -c 1000000 /dev/zero | tr '\\0' w >&2\nexec cat {}\n",
+        tar.display()
+    );
+    let xz = programs.join("xz");
+    fs::write(&xz, script).must("a program");
+    fs::set_permissions(&xz, PermissionsExt::from_mode(0o755)).must("its mode");
+    let archive = lade.env.dir.join("archive.tar.xz");
+    fs::write(&archive, b"\xfd7zXZ\0 and more").must("an archive");
+    let path = format!("{}:/usr/bin:/bin", programs.display());
+    let archive = archive.display().to_string();
+    let import = lade.cmd(&["import", &archive, "made:one"]);
+    import.env("PATH", path).run().ok();
+    assert_eq!(lade.names(), ["made:one"]);
+    lade.whole();
 }

@@ -2,7 +2,9 @@
 
 use crate::others::{Docker, skopeo};
 use orlop_tests::registry::image::{DOCKER_MANIFEST, OCI_INDEX};
-use orlop_tests::registry::{Debian, DebianOptions, Image, Layer, Registry, What, digest};
+use orlop_tests::registry::{
+    Debian, DebianOptions, Fault, Image, Layer, Registry, Rule, What, digest,
+};
 use orlop_tests::{Lade, Must};
 use serde_json::Value;
 use std::fs;
@@ -257,4 +259,22 @@ fn a_manifest_is_shown_as_it_is() {
         &[&docker, "does not exist"],
     );
     lade.ok(&["system", "check"]);
+}
+
+#[test]
+fn a_purge_keeps_what_was_added_meanwhile() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let names = [1, 2].map(|n| registry.serve(&format!("part{n}:one"), &Image::noise(n, 1, 1000)));
+    let list = registry.name("list:one");
+    lade.ok(&["manifest", "create", &list, &names[0]]);
+    registry.fault(Rule::once(What::PutManifest, Fault::RetryAfter(503, "3")));
+    let args = ["manifest", "push", "--purge", &list];
+    let push = lade.cmd(&args).spawn();
+    let begun = || (registry.count(What::PutManifest, "list") > 0).then_some(());
+    orlop_tests::soon(std::time::Duration::from_secs(20), begun).must("a push that waits");
+    lade.ok(&["manifest", "create", "--amend", &list, &names[1]]);
+    push.wait().ok();
+    // Nothing is lost, and what is pushed as it is goes.
+    lade.ok(&args);
+    lade.fails(&args, &["No such manifest", &list]);
 }

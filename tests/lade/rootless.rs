@@ -352,6 +352,10 @@ fn without_ids_of_his_own_a_user_is_told_what_to_install() {
     for network in ["none", "host"] {
         assert_eq!(user.sh(network, &plain, "id -u"), "0");
     }
+    let parts = ["user 1000", "newuidmap", "uidmap", "--add-subuids"];
+    user.fails(&["run", "--rm", "-u", "1000", &plain, "id"], &[125], &parts);
+    let parts = ["group 5", "--add-subuids"];
+    user.fails(&["run", "--rm", "-u", "0:5", &plain, "id"], &[125], &parts);
     // Ids that are given later count.
     user.ids(&format!("{NOBODYS}:{}:{}\n", RANGE.0, RANGE.1));
     user.lade(&["pull", "-q", &many]).run().ok();
@@ -424,6 +428,16 @@ fn what_an_ordinary_user_cannot_have_is_said_in_a_line() {
     );
     user.lade(&["image", "mount"]).run().ok();
     user.lade(&["version"]).run().ok();
+    let foreign = user.own.join("foreign");
+    fs::create_dir(&foreign).must("a directory of root's");
+    let root = foreign.to_str().must("a plain path");
+    let args = ["--data-root", root, "images"];
+    user.fails(&args, &[1], &[root, "belongs to somebody else"]);
+    // Ids for users alone are as good as none, which is said.
+    user.cover("/etc/subgid", "");
+    let done = user.lade(&["images"]).run().ok();
+    let said = "warning: no ids but the user's own are mapped: /etc/subgid has no ids of this user";
+    assert!(done.stderr().contains(said), "{done}");
     // A kernel that gives no user namespace: this limit holds below the namespace where it is set.
     user.ids("root:0:100000\n");
     let program = user.program();

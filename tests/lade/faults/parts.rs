@@ -1,9 +1,9 @@
 //! Parts that were not asked for, statuses, challenges and redirects.
 
 use super::{
-    Case,
+    Auth, Case,
     End::{Either, Fine, Refused},
-    Fault, Image, Registry, Rule, What, case, edited, layer,
+    Fault, Image, Registry, Rule, What, case, layer,
 };
 
 #[expect(clippy::too_many_lines, reason = "a table")]
