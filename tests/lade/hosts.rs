@@ -484,6 +484,10 @@ fn a_file_that_cannot_be_read_is_named() {
             "[[registry.\"x\".mirror]]\nurl = \"gopher://x\"\n",
             "gopher",
         ),
+        (
+            "[registry.\"127.0.0.1:1\"]\nca = \"/no/such.pem\"\n",
+            "registry.\"127.0.0.1:1\": ca: /no/such.pem",
+        ),
     ];
     for (text, part) in table {
         let file = native(&lade, text);

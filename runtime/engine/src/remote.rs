@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use anyhow::{Context, Result};
+use image::Digest;
 use registry::{Client, Credentials, Hosts, Notice, Notices};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
@@ -140,8 +141,10 @@ fn event(notice: &Notice) -> Event {
             object,
             why,
             wait,
+            attempt: (attempt, of),
         } => Event::Note(format!(
-            "{host}: {object}: {why}; trying again in {:.1} s",
+            "{host}: {}: {why}; attempt {attempt} of {of} in {:.1} s",
+            short(object),
             wait.as_secs_f64()
         )),
         Notice::Warning { host, text } => Event::Warning(format!("{host} warns: {text}")),
@@ -149,5 +152,32 @@ fn event(notice: &Notice) -> Event {
         // It begins with the mirror's name.
         Notice::Mirror { why, .. } => Event::Note(format!("{why}; the next server is asked")),
         _ => Event::Note("the registry was asked again".to_string()),
+    }
+}
+
+/// Shows a digest in what was asked for as it is shown of layers.
+fn short(object: &str) -> String {
+    let words = object.split(' ').map(|word| match word.parse::<Digest>() {
+        Ok(digest) => digest.short(),
+        Err(_) => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_says_which_attempt_it_is_and_no_long_digest() {
+        let notice = Notice::Retry {
+            host: "h:5000".to_string(),
+            object: format!("blob sha256:{}", "0123456789ab".repeat(6).split_at(64).0),
+            why: "the connection was lost".to_string(),
+            wait: std::time::Duration::from_millis(1250),
+            attempt: (2, 6),
+        };
+        let line = "h:5000: blob 0123456789ab: the connection was lost; attempt 2 of 6 in 1.2 s";
+        assert_eq!(event(&notice), Event::Note(line.to_string()));
     }
 }

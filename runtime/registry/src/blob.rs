@@ -253,9 +253,9 @@ impl BlobStream {
         // A server that has given bytes is there: it is waited for.
         let lost = error.kind() == Kind::Connect && self.offset > self.span.start;
         let error = if lost { error.passing() } else { error };
-        if let Some((why, wait)) = self.tries.after_error(&error) {
+        if let Some(again) = self.tries.after_error(&error) {
             let call = Call::get(self.address()?, self.host(), &self.object);
-            self.client.wire().pause(&call, why, wait).await;
+            self.client.wire().pause(&call, again).await;
             return Ok(());
         }
         if self.place + 1 < self.places.len() {
@@ -312,7 +312,7 @@ impl BlobStream {
                 None => self.client.wire().once(&call).await,
             };
             match self.tries.after(&call, &result) {
-                Some((why, wait)) => self.client.wire().pause(&call, why, wait).await,
+                Some(again) => self.client.wire().pause(&call, again).await,
                 None => break result?,
             }
         };

@@ -245,10 +245,10 @@ impl Client {
         let mut tries = Tries::new(&self.settings().patience);
         loop {
             let result = self.ask_once(endpoint, call, scopes).await;
-            let Some((why, wait)) = tries.after(call, &result) else {
+            let Some(again) = tries.after(call, &result) else {
                 return result;
             };
-            self.wire().pause(call, why, wait).await;
+            self.wire().pause(call, again).await;
         }
     }
 

@@ -150,10 +150,11 @@ pub(crate) fn clean(text: &str, most: usize) -> String {
 pub(crate) fn answered(host: &str, object: &str, status: StatusCode, body: &[u8]) -> Error {
     let reason = status.canonical_reason().unwrap_or("unknown status");
     let mut message = format!("{host}: {object}: {} {reason}", status.as_u16());
-    if let Some(said) = said(body) {
+    let said = said(body);
+    if let Some(said) = &said {
         message = format!("{message} ({said})");
     }
-    let (kind, hint) = meaning(host, object, status);
+    let (kind, hint) = meaning(host, object, status, said.is_some());
     let error = Error::new(kind, message).advise(hint);
     match status.as_u16() {
         408 | 429 | 500 | 502 | 503 | 504 => error.passing(),
@@ -162,7 +163,8 @@ pub(crate) fn answered(host: &str, object: &str, status: StatusCode, body: &[u8]
 }
 
 /// Says what kind of refusal a status is, and what to try.
-fn meaning(host: &str, object: &str, status: StatusCode) -> (Kind, String) {
+/// `told`: it came with a document of errors.
+fn meaning(host: &str, object: &str, status: StatusCode, told: bool) -> (Kind, String) {
     match status.as_u16() {
         401 => (
             Kind::Unauthorized,
@@ -180,6 +182,12 @@ fn meaning(host: &str, object: &str, status: StatusCode) -> (Kind, String) {
             Kind::NotFound,
             format!(
                 "{host} has lost a part of the image: push it there again, or take another tag"
+            ),
+        ),
+        404 if !told => (
+            Kind::NotFound,
+            format!(
+                "check the name and the tag, and whether {host} is a registry: it answered 404 as any web server does"
             ),
         ),
         404 => (
@@ -240,6 +248,8 @@ fn said(body: &[u8]) -> Option<String> {
 
 /// How the message of an error ends where something else than TLS was answered.
 pub(crate) const NO_TLS: &str = "the server does not speak TLS";
+/// What to do where the way to the server broke.
+pub(crate) const AGAIN: &str = "the connection was lost: see whether the server is up, and try again; a pull or a push goes on where it stopped";
 const PROXY_LOGIN: &str =
     "the proxy wants a login: name it in the proxy's address, http://USER:PASSWORD@PROXY";
 
@@ -259,7 +269,7 @@ pub(crate) fn transport(
     let made = Error::new(Kind::Connect, format!("{host}: {object}: {why}"));
     match proxy {
         // The connection was there and is gone.
-        _ if !error.is_connect() => made.passing(),
+        _ if !error.is_connect() => made.advise(AGAIN).passing(),
         Some(_) if why.contains("proxy auth") => made.advise(PROXY_LOGIN),
         Some(proxy) => made.advise(format!(
             "is {host} the right name, and {proxy} the right proxy?"
@@ -316,7 +326,8 @@ fn tls_fault(host: &str, error: &rustls::Error) -> (String, String) {
         rustls::Error::InvalidMessage(_) => (
             NO_TLS.to_string(),
             format!(
-                "if {host} is to be spoken to in plain HTTP, declare it insecure in registries.toml"
+                "if {host} is to be spoken to in plain HTTP: {}",
+                insecure(host)
             ),
         ),
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
@@ -339,6 +350,13 @@ fn tls_fault(host: &str, error: &rustls::Error) -> (String, String) {
             format!("see whether {host} speaks TLS 1.2 or 1.3"),
         ),
     }
+}
+
+/// Says how to do without TLS, or without a certificate that anybody vouches for.
+pub(crate) fn insecure(host: &str) -> String {
+    format!(
+        "declare {host} insecure: `insecure = true` below [registry.\"{host}\"] in /etc/lade/registries.toml or your ~/.config/lade/registries.toml, or LADE_INSECURE_REGISTRIES={host}"
+    )
 }
 
 /// Says why a certificate is not one to trust, and what makes it one.
@@ -387,7 +405,7 @@ fn distrusted(host: &str, why: &CertificateError) -> (String, String) {
     };
     (
         format!("its certificate is not trusted: {what}"),
-        format!("{hint}; or declare {host} insecure in registries.toml"),
+        format!("{hint}; or {}", insecure(host)),
     )
 }
 
@@ -476,7 +494,8 @@ mod tests {
                 "{text}"
             );
             assert!(
-                text.ends_with("; or declare h insecure in registries.toml"),
+                text.contains("; or declare h insecure: ")
+                    && text.ends_with("LADE_INSECURE_REGISTRIES=h"),
                 "{text}"
             );
         }

@@ -24,6 +24,14 @@ impl Client {
             // It asks nobody who he is.
             return Ok(login.clone());
         }
+        if answer.status() == StatusCode::NOT_FOUND {
+            let text = format!(
+                "{}: login: is no registry (it answered 404 to /v2/)",
+                server.host
+            );
+            let hint = "a registry's address is that of its names: HOST[:PORT] alone";
+            return Err(Error::new(Kind::NotFound, text).advise(hint));
+        }
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Err(answer.refusal().await);
         }

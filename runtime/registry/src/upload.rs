@@ -209,12 +209,12 @@ impl Sending<'_> {
             // A server that had taken part of it is there: it is waited for.
             let lost = error.kind() == Kind::Connect && self.sent > 0;
             let error = if lost { error.passing() } else { error };
-            let Some((why, wait)) = tries.after_error(&error) else {
+            let Some(again) = tries.after_error(&error) else {
                 self.cancel(&error).await;
                 return Err(error);
             };
             let call = Call::get(self.server.base.clone(), &self.server.host, &self.object);
-            self.client.wire().pause(&call, why, wait).await;
+            self.client.wire().pause(&call, again).await;
             // The answer to the last request may have been lost, and not the request.
             if let Some((digest, size)) = self.source.known()
                 && self

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::auth::challenge::Challenge;
 use crate::auth::scope::Scopes;
 use crate::credentials::Login;
-use crate::error::{Error, Kind, Result, answered};
+use crate::error::{Error, Kind, Result, answered, insecure};
 use crate::hosts::Tls;
 use crate::http::{Answer, Call, Payload, Wire, date};
 use crate::secret::Secret;
@@ -261,7 +261,7 @@ fn check_realm(asker: &Asker, realm: &str) -> Result<Url> {
                 asker.host
             ),
         )
-        .advise(format!("declare {} insecure, if it is meant to be so", asker.host))),
+        .advise(format!("if it is meant to be so: {}", insecure(&asker.host)))),
     }
 }
 

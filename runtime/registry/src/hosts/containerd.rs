@@ -126,6 +126,7 @@ fn mirror(dir: &Path, url: String, entry: Entry) -> Result<Mirror> {
             anybody: entry.skip_verify.unwrap_or(false),
             authorities: paths(dir, entry.ca.as_ref()),
             client: pairs(dir, entry.client.as_ref()),
+            named: None,
         },
         headers: headers(entry.header),
         connect: entry.dial_timeout.as_deref().and_then(duration),

@@ -132,6 +132,8 @@ pub(crate) struct Tls {
     pub(crate) authorities: Vec<PathBuf>,
     /// Certificate and key; the key may be in the same file.
     pub(crate) client: Vec<(PathBuf, PathBuf)>,
+    /// Which place of our own file names them.
+    pub(crate) named: Option<String>,
 }
 
 /// A server to ask, and how.
@@ -350,6 +352,7 @@ impl Endpoint {
             .authorities
             .extend(server.tls.authorities.iter().cloned());
         self.tls.client.extend(server.tls.client.iter().cloned());
+        self.tls.named = self.tls.named.take().or(server.tls.named.clone());
         if !server.tls.authorities.is_empty() {
             self.tls.anybody = server.tls.anybody;
         }

@@ -107,7 +107,7 @@ pub(crate) fn load(path: &Path, hosts: &mut Hosts) -> Result<()> {
             return Err(fault("is neither a host nor a part of one"));
         }
         let mirrors = registry.mirror.into_iter();
-        let mirrors: Vec<Mirror> = mirrors.map(|other| mirror(base, other)).collect();
+        let mirrors: Vec<Mirror> = mirrors.map(|other| mirror(base, &at, other)).collect();
         for mirror in &mirrors {
             check_mirror(&at, mirror)?;
         }
@@ -115,7 +115,7 @@ pub(crate) fn load(path: &Path, hosts: &mut Hosts) -> Result<()> {
             location: registry.location,
             blocked: registry.blocked,
             insecure: registry.insecure,
-            server: server(base, registry.ca, registry.client, registry.headers),
+            server: server(base, &at, registry.ca, registry.client, registry.headers),
             mirrors,
             prefix,
         });
@@ -123,7 +123,7 @@ pub(crate) fn load(path: &Path, hosts: &mut Hosts) -> Result<()> {
     Ok(())
 }
 
-fn mirror(base: &Path, other: Other) -> Mirror {
+fn mirror(base: &Path, at: &str, other: Other) -> Mirror {
     let url = if other.url.contains("://") {
         other.url
     } else {
@@ -138,12 +138,13 @@ fn mirror(base: &Path, other: Other) -> Mirror {
         insecure: other.insecure,
         override_path: other.override_path,
         namespace: other.namespace,
-        server: server(base, other.ca, other.client, other.headers),
+        server: server(base, at, other.ca, other.client, other.headers),
     }
 }
 
 fn server(
     base: &Path,
+    at: &str,
     ca: OneOrMore<PathBuf>,
     client: OneOrMore<Pair>,
     headers: BTreeMap<String, String>,
@@ -158,6 +159,7 @@ fn server(
             anybody: false,
             authorities: ca.list().into_iter().map(|file| base.join(file)).collect(),
             client: pairs.collect(),
+            named: Some(at.to_owned()),
         },
         headers: headers.into_iter().collect(),
         connect: None,

@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode, Url};
 use tokio::time::{Instant, timeout};
 
-use crate::error::{Error, Kind, Result, answered, transport};
+use crate::error::{AGAIN, Error, Kind, Result, answered, transport};
 use crate::http::{Call, Patience};
 
 /// So much of a refusal is read: an error document has a few hundred bytes.
@@ -90,7 +90,7 @@ impl Answer {
         let chunk = chunk.map_err(|error| {
             let lost = transport(&self.host, &self.object, &error, None);
             Error::new(Kind::Connect, lost.message())
-                .advise("the connection was lost: try again")
+                .advise(AGAIN)
                 .passing()
         })?;
         self.left = self.left.saturating_sub(start.elapsed());

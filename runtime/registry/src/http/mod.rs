@@ -25,9 +25,9 @@ use crate::error::{Error, Kind, Result, clean, transport};
 use crate::hosts::Tls;
 pub(crate) use answer::Answer;
 pub use proxies::Proxies;
-pub(crate) use retry::Tries;
 pub(crate) use retry::date;
 pub use retry::retry_after;
+pub(crate) use retry::{Again, Tries};
 
 /// As many as browsers had when the number was found to be enough.
 const MOST_REDIRECTS: u32 = 10;
@@ -80,6 +80,8 @@ pub enum Notice {
         why: String,
         /// After this pause.
         wait: Duration,
+        /// Which attempt that will be, the first being 1, and how many there are.
+        attempt: (u32, u32),
     },
     /// A request was answered, or not.
     Asked {
@@ -271,14 +273,15 @@ impl Wire {
         let mut tries = Tries::new(&self.patience);
         loop {
             let result = self.once(call).await;
-            let Some((why, wait)) = tries.after(call, &result) else {
+            let Some(again) = tries.after(call, &result) else {
                 return result;
             };
-            self.pause(call, why, wait).await;
+            self.pause(call, again).await;
         }
     }
 
-    pub(crate) async fn pause(&self, call: &Call, why: String, wait: Duration) {
+    pub(crate) async fn pause(&self, call: &Call, again: Again) {
+        let Again { why, wait, attempt } = again;
         // A listener has both already.
         let known = format!("{}: {}: ", call.host, call.object);
         let why = why.strip_prefix(&known).map_or(why.clone(), String::from);
@@ -287,6 +290,7 @@ impl Wire {
             object: call.object.clone(),
             why,
             wait,
+            attempt,
         });
         tokio::time::sleep(wait).await;
     }

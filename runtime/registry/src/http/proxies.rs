@@ -75,7 +75,12 @@ impl Proxies {
                 continue;
             };
             // The address is not quoted: it may hold a password.
-            let wrong = |why: &str| Error::new(Kind::Settings, format!("proxy for {what}: {why}"));
+            let wrong = |why: &str| {
+                Error::new(
+                    Kind::Settings,
+                    format!("{what}_proxy, or the setting {what}-proxy: {why}"),
+                )
+            };
             let scheme = address
                 .split_once("://")
                 .map_or("http", |(scheme, _)| scheme);

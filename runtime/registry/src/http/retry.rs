@@ -10,6 +10,15 @@ use crate::http::{Answer, Call, Patience, is_passing};
 /// So often is a server asked again that says nothing.
 const SILENCES: u32 = 2;
 
+/// A request that is to be made again.
+#[derive(Debug)]
+pub(crate) struct Again {
+    pub(crate) why: String,
+    pub(crate) wait: Duration,
+    /// Which attempt that will be, the first being 1, and how many there are.
+    pub(crate) attempt: (u32, u32),
+}
+
 /// The attempts that are left for one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Tries {
@@ -42,28 +51,22 @@ impl Tries {
     }
 
     /// Returns why and after which pause a request is to be made again, if it is.
-    pub(crate) fn after(
-        &mut self,
-        call: &Call,
-        result: &Result<Answer>,
-    ) -> Option<(String, Duration)> {
+    pub(crate) fn after(&mut self, call: &Call, result: &Result<Answer>) -> Option<Again> {
         match result {
             Ok(answer) if is_passing(answer.status()) => {
                 let asked = answer
                     .header("retry-after")
                     .and_then(|value| retry_after(value, SystemTime::now()));
                 let wait = self.pause(asked)?;
-                Some((
-                    format!("{}: {}: {}", call.host, call.object, answer.status()),
-                    wait,
-                ))
+                let why = format!("{}: {}: {}", call.host, call.object, answer.status());
+                Some(self.again(why, wait))
             }
             Ok(_) => None,
             Err(error) => self.after_error(error),
         }
     }
 
-    pub(crate) fn after_error(&mut self, error: &Error) -> Option<(String, Duration)> {
+    pub(crate) fn after_error(&mut self, error: &Error) -> Option<Again> {
         if !error.is_passing() {
             return None;
         }
@@ -71,7 +74,12 @@ impl Tries {
             self.after_silence = self.after_silence.checked_sub(1)?;
         }
         let wait = self.pause(None)?;
-        Some((error.message().to_string(), wait))
+        Some(self.again(error.message().to_string(), wait))
+    }
+
+    fn again(&self, why: String, wait: Duration) -> Again {
+        let attempt = (self.all - self.left + 1, self.all + 1);
+        Again { why, wait, attempt }
     }
 
     /// Takes one attempt. A server that wants more patience than we have gets none: its answer is the result.

@@ -47,7 +47,7 @@ pub(crate) fn config(tls: &Tls, roots: &OnceLock<Roots>) -> Result<ClientConfig>
             .with_custom_certificate_verifier(verifier)
     } else {
         let system = roots.get_or_init(Roots::of_the_system);
-        let own = own(&tls.authorities)?;
+        let own = own(&tls.authorities).map_err(|error| named(tls, "ca", error))?;
         if own.is_empty() {
             versions.with_root_certificates(system.0.clone())
         } else {
@@ -60,16 +60,24 @@ pub(crate) fn config(tls: &Tls, roots: &OnceLock<Roots>) -> Result<ClientConfig>
     let Some((cert, key)) = tls.client.first() else {
         return Ok(trusting.with_no_client_auth());
     };
-    let chain = certificates(cert)?;
+    let chain = certificates(cert).map_err(|error| named(tls, "client", error))?;
     let fault = |path: &Path, why: &dyn std::fmt::Display| {
         Error::new(Kind::Settings, format!("{}: {why}", path.display()))
     };
-    let bytes = pem(key)?;
+    let bytes = pem(key).map_err(|error| named(tls, "client", error))?;
     let secret = PrivateKeyDer::from_pem_slice(&bytes)
         .map_err(|_| fault(key, &"holds no private key that can be read"))?;
     trusting
         .with_client_auth_cert(chain, secret)
         .map_err(|error| fault(cert, &error))
+}
+
+/// Says which key of which file names what cannot be used.
+fn named(tls: &Tls, key: &str, error: Error) -> Error {
+    match &tls.named {
+        Some(at) => Error::new(error.kind(), format!("{at}: {key}: {}", error.message())),
+        None => error,
+    }
 }
 
 fn own(authorities: &[PathBuf]) -> Result<Vec<(PathBuf, CertificateDer<'static>)>> {
