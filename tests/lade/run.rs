@@ -179,6 +179,46 @@ fn a_missing_image_is_pulled() {
 }
 
 #[test]
+fn an_image_for_another_machine_is_said_once() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let arm = Image::with(vec![Layer::busybox()], |config| {
+        config["architecture"] = "arm64".into();
+    });
+    let (arm, own) = (
+        registry.serve("box:arm", &arm),
+        registry.serve("box:own", &Image::busybox()),
+    );
+    // The programs in it are this machine's, so it runs.
+    for (args, warnings) in [
+        (&[&*arm, "true"] as &[&str], 1),
+        (&["--platform", "linux/arm64", &arm, "true"], 0),
+        (&[&own, "true"], 0),
+    ] {
+        if args.len() == 2 {
+            lade.ok(&[
+                "pull",
+                "-q",
+                "--platform",
+                if warnings == 1 {
+                    "linux/arm64"
+                } else {
+                    "linux/amd64"
+                },
+                args[0],
+            ]);
+        }
+        let said = run(&lade, args).run().ok().stderr();
+        let begin = "WARNING: The requested image's platform (linux/arm64";
+        let found = said.lines().filter(|line| {
+            line.starts_with(begin)
+                && line.contains("does not match the detected host platform (linux/amd64)")
+                && line.ends_with("no specific platform was requested")
+        });
+        assert_eq!(found.count(), warnings, "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn nothing_is_left() {
     let (lade, _registry, name) = plain();
     lade.swept();

@@ -1,6 +1,6 @@
 //! Wrong command lines: one line each, and what to type instead.
 
-use orlop_tests::registry::{Image, Layer, Registry};
+use orlop_tests::registry::{Fault, Image, Layer, Registry, Rule, What};
 use orlop_tests::{Lade, Must, complaint};
 use std::fs;
 
@@ -53,6 +53,11 @@ fn a_data_root_that_cannot_be_is_said() {
         let done = lade.at(root.as_ref(), &["images"]).run();
         assert_eq!(complaint(&done, &[1], &[root]), None, "{done}");
     }
+    let file = lade.env.dir.join("file");
+    fs::write(&file, "x").must("a file");
+    let done = lade.at(&file, &["images"]).run();
+    let parts = ["file: is not a directory", "hint: --data-root"];
+    assert_eq!(complaint(&done, &[1], &parts), None, "{done}");
 }
 
 #[test]
@@ -128,9 +133,84 @@ fn settings_that_cannot_be_are_refused_by_name() {
         } else {
             &parts[..]
         };
-        let complaint = complaint(&done, &[1, 125], parts);
+        let complaint = complaint(&done, &[125], parts);
         assert_eq!(complaint, None, "{done}");
     }
+}
+
+#[test]
+fn what_names_no_setting_is_said_with_the_one_that_was_meant() {
+    let lade = Lade::new();
+    for (name, warned) in [
+        ("LADE_DATAROOT", "did you mean LADE_DATA_ROOT?"),
+        ("LADE_ZZZZZZZZZZZZ", "changes nothing"),
+        ("LADE_RETRIES", ""),
+    ] {
+        let said = lade.cmd(&["images"]).env(name, "3").run().ok().stderr();
+        assert_eq!(
+            said.contains(&format!("WARNING: {name} is no setting")),
+            !warned.is_empty(),
+            "{said}"
+        );
+        assert!(
+            said.contains(warned) && said.is_empty() == warned.is_empty(),
+            "{said}"
+        );
+    }
+    let secret = "ftp://ann:hunter2@proxy";
+    let done = lade
+        .cmd(&["pull", "far.example/x"])
+        .env("https_proxy", secret)
+        .run();
+    assert_eq!(complaint(&done, &[1], &["https_proxy"]), None, "{done}");
+    assert!(!done.stderr().contains("hunter2"), "{done}");
+}
+
+#[test]
+fn a_name_without_a_tag_is_said_to_mean_the_latest() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("thing:latest", &Image::noise(1, 1, 1000));
+    let bare = name.trim_end_matches(":latest");
+    for command in ["pull", "push"] {
+        for (args, said) in [
+            (&[bare] as &[&str], true),
+            (&["-q", bare], false),
+            (&[&*name], false),
+        ] {
+            let out = lade.says(&[&[command], args].concat());
+            assert_eq!(
+                out.starts_with("Using default tag: latest\n"),
+                said,
+                "{out}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_no_registry_is_said() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    for what in [What::Ping, What::Manifest] {
+        registry.fault(Rule::always(what, Fault::Page(404)));
+    }
+    let host = registry.host();
+    let done = lade
+        .cmd(&["login", "-u", "ann", "--password-stdin", &host])
+        .stdin("x")
+        .run();
+    let parts = [&*host, "is no registry (it answered 404 to /v2/)"];
+    assert_eq!(complaint(&done, &[1], &parts), None, "{done}");
+    assert!(!done.stderr().contains("tag"), "{done}");
+    let done = lade.cmd(&["pull", &registry.name("thing:one")]).run();
+    let parts = ["404", "whether", "is a registry"];
+    assert_eq!(complaint(&done, &[1], &parts), None, "{done}");
+}
+
+#[test]
+fn an_empty_data_root_has_nothing_to_free() {
+    let lade = Lade::new();
+    let said = lade.says(&["system", "df", "--format", "{{.Reclaimable}}"]);
+    assert!(said.lines().all(|line| line.starts_with("0B")), "{said}");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! The engine: where things are, and what is opened when it is needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use registry::{Files, Patience, Proxies};
 use store::Store;
 
 use crate::remote::Remote;
-use crate::{Registries, Result};
+use crate::{Error, Registries, Result};
 
 /// Where an engine keeps things, and whom it may call.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ pub struct Engine {
 impl Engine {
     /// Opens the store, or makes it. Nothing else is read.
     pub fn open(settings: Settings) -> Result<Self> {
-        let store = Store::open(&settings.data_root)?;
+        let store = open(&settings.data_root)?;
         let registries = Registries::new(settings.clone());
         Ok(Self {
             settings,
@@ -107,4 +107,26 @@ impl Engine {
     pub(crate) fn remote(&self) -> Result<&Remote> {
         self.registries.remote()
     }
+}
+
+/// Opens a store, and says what to do where there can be none.
+fn open(root: &Path) -> Result<Store> {
+    const ELSEWHERE: &str = "--data-root, or LADE_DATA_ROOT, names another directory";
+    if std::fs::metadata(root).is_ok_and(|found| !found.is_dir()) {
+        let text = format!("{}: is not a directory", root.display());
+        return Err(Error::invalid(text).with_hint(ELSEWHERE));
+    }
+    Store::open(root).map_err(|error| {
+        let error = Error::from(error);
+        let text = error.to_string();
+        let closed = [
+            "permission denied",
+            "read-only file system",
+            "not a directory",
+        ];
+        if closed.iter().any(|end| text.ends_with(end)) && error.hint().is_none() {
+            return error.with_hint(ELSEWHERE);
+        }
+        error
+    })
 }

@@ -36,8 +36,11 @@ pub enum Kind {
 }
 
 /// What gives an ordinary user ids for the owners of files.
-const OWNERS: &str = "an ordinary user needs newuidmap (Debian's package uidmap) and 65536 ids of his own: \
+pub(crate) const OWNERS: &str = "an ordinary user needs newuidmap (Debian's package uidmap) and 65536 ids of his own: \
      usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME";
+
+/// What helps where the disk is full.
+const ROOM: &str = "make room there, or remove images (lade image prune)";
 
 /// Why a verb was not done: one line, and where there is something to try, a hint.
 #[derive(Debug, Clone)]
@@ -107,7 +110,10 @@ impl From<anyhow::Error> for Error {
                 found.0 = of_io(io, found.0);
             }
         }
-        let (kind, hint) = found;
+        let (kind, mut hint) = found;
+        if kind == Kind::Full {
+            hint = hint.or_else(|| Some(ROOM.to_string()));
+        }
         let mut text = chain(&error);
         // A registry's message ends with what its hint says.
         let end = hint.as_ref().map(|hint| format!("; {hint}"));
@@ -215,7 +221,7 @@ mod tests {
         for (error, text) in [
             (
                 anyhow::Error::from(store).context("blob a"),
-                "blob a: /x/data: no space left on device: make room there, or prune images",
+                "blob a: /x/data: no space left on device",
             ),
             (
                 save,

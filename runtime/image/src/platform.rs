@@ -114,6 +114,16 @@ impl Platform {
         }
     }
 
+    /// Tells whether an image for `image` runs on this machine, as far as the architecture says. Which processor of amd64 this is, nobody knows
+    /// here.
+    pub fn runs(&self, image: &Self) -> bool {
+        let mut image = image.normal();
+        if image.architecture == "amd64" {
+            image.variant = None;
+        }
+        self.fits(&image).is_some()
+    }
+
     /// Tells how well an image for `image` runs on this machine: nothing if not at all, and the more the better.
     fn fits(&self, image: &Self) -> Option<Fit> {
         let (host, image) = (self.normal(), image.normal());

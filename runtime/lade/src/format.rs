@@ -20,6 +20,8 @@ pub(crate) struct Default<'a> {
 pub(crate) struct Format {
     template: Template,
     table: bool,
+    /// What a template of this command looks like.
+    example: String,
 }
 
 impl Format {
@@ -34,8 +36,13 @@ impl Format {
                 None => (text.trim_matches(' '), false),
             },
         };
-        let template = parse(text)?;
-        Ok(Self { template, table })
+        let example = example(&default.table.split('\t').take(2).collect::<Vec<_>>());
+        let template = parse(text, &example)?;
+        Ok(Self {
+            template,
+            table,
+            example,
+        })
     }
 
     /// Renders rows; headers are the words above the columns, by the names of the fields.
@@ -51,11 +58,11 @@ impl Format {
                 ((*name).to_owned(), header)
             });
             let header = self.template.header(&Value::Object(headers.collect()));
-            out.push_str(&header.map_err(|error| refused(&error))?);
+            out.push_str(&header.map_err(|error| refused(&error, &self.example))?);
             out.push('\n');
         }
         for row in rows {
-            out.push_str(&render(&self.template, &row)?);
+            out.push_str(&render(&self.template, &row, &self.example)?);
             out.push('\n');
         }
         Ok(if self.table { table::align(&out) } else { out })
@@ -65,16 +72,18 @@ impl Format {
 /// Renders one object as `--format` says, and ends the line.
 pub(crate) fn object(given: &str, value: &Value) -> Result<String, Failure> {
     let text = if given == "json" { "{{json .}}" } else { given };
-    let mut out = render(&parse(text)?, value)?;
+    let example = example_of(value);
+    let mut out = render(&parse(text, &example)?, value, &example)?;
     out.push('\n');
     Ok(out)
 }
 
 /// Renders one object as docker does that has a type for it: by the type's fields, and where one is not known, by the document's.
 pub(crate) fn typed(given: &str, value: &Value, shape: &'static Shape) -> Result<String, Failure> {
-    let template = parse(given)?;
+    let example = example_of(value);
+    let template = parse(given, &example)?;
     let rendered = template.render_as(value, shape);
-    let mut out = rendered.or_else(|_| render(&template, value))?;
+    let mut out = rendered.or_else(|_| render(&template, value, &example))?;
     out.push('\n');
     Ok(out)
 }
@@ -89,18 +98,35 @@ pub(crate) fn row<const N: usize>(fields: [(&str, String); N]) -> Value {
 }
 
 /// Reads a template, in which docker takes `\t` and `\n` for what they mean.
-fn parse(text: &str) -> Result<Template, Failure> {
+fn parse(text: &str, example: &str) -> Result<Template, Failure> {
     let text = text.replace("\\t", "\t").replace("\\n", "\n");
-    Template::parse(&text).map_err(|error| refused(&error).code(USAGE))
+    Template::parse(&text).map_err(|error| refused(&error, example).code(USAGE))
 }
 
-fn render(template: &Template, value: &Value) -> Result<String, Failure> {
-    template.render(value).map_err(|error| refused(&error))
+fn render(template: &Template, value: &Value, example: &str) -> Result<String, Failure> {
+    let rendered = template.render(value);
+    rendered.map_err(|error| refused(&error, example))
 }
 
-fn refused(why: &str) -> Failure {
+/// Shows templates of some of the columns that a command has.
+fn example(columns: &[&str]) -> String {
+    let first = columns.first().unwrap_or(&"{{json .}}");
+    format!("'{first}' or 'table {}'", columns.join("\\t"))
+}
+
+/// Shows a template of a field that an object has.
+fn example_of(value: &Value) -> String {
+    let first = value.as_object().and_then(|fields| fields.iter().next());
+    match first {
+        Some((name, Value::Object(_) | Value::Array(_))) => format!("'{{{{json .{name}}}}}'"),
+        Some((name, _)) => format!("'{{{{.{name}}}}}'"),
+        None => "'{{json .}}'".to_owned(),
+    }
+}
+
+fn refused(why: &str, example: &str) -> Failure {
     let failure = Failure::new(format!("--format: {why}"));
-    failure.hint("a Go template, such as '{{.ID}}' or 'table {{.ID}}\\t{{.Size}}', or json")
+    failure.hint(format!("a Go template, such as {example}, or json"))
 }
 
 #[cfg(test)]
@@ -148,6 +174,17 @@ mod tests {
         };
         let failure = Format::parse(Some("{{.ID"), default).unwrap_err();
         assert!(failure.problems[0].message.starts_with("--format: "));
+        let default = Default {
+            table: "{{.Type}}\t{{.Size}}\t{{.Bytes}}",
+            quiet: false,
+        };
+        let failure = Format::parse(Some("{{.Typ"), default).unwrap_err();
+        let hint = r"a Go template, such as '{{.Type}}' or 'table {{.Type}}\t{{.Size}}', or json";
+        assert_eq!(failure.problems[0].hint.as_deref(), Some(hint));
+        let value = serde_json::json!({"Client": {"Os": "linux"}, "Version": "1"});
+        let failure = object("{{.Foo}}", &value).unwrap_err();
+        let hint = "a Go template, such as '{{json .Client}}', or json";
+        assert_eq!(failure.problems[0].hint.as_deref(), Some(hint));
         assert_eq!(failure.code, USAGE);
     }
 }

@@ -67,10 +67,14 @@ pub fn main() -> ExitCode {
     };
     let mut settings = match Settings::resolve(&line.options, &around) {
         Ok(settings) => settings,
-        Err(failure) => return end(Err(failure), format),
+        Err(failure) => return end(Err(failure.code(failure::USAGE)), format),
     };
     line.command.settle(&mut settings);
     let format = settings.log_format;
+    for (name, hint) in settings::unknown_variables(std::env::vars_os()) {
+        let message = format!("{name} is no setting of lade and changes nothing");
+        failure::advise(failure::Level::Warning, &message, hint.as_deref(), format);
+    }
     // Before there is a thread or an open file.
     let prepared = match line.command.prepare() {
         Ok(prepared) => prepared,
@@ -109,7 +113,7 @@ fn commands() -> clap::Command {
 fn parse(line: &[OsString]) -> Result<Result<Line, String>, Failure> {
     let root = commands();
     let normal = argv::normalize(&root, line)?;
-    let words = std::iter::once(OsString::from("lade")).chain(normal.words);
+    let words = std::iter::once(OsString::from("lade")).chain(normal.words.iter().cloned());
     let parsed = root.clone().try_get_matches_from(words);
     match parsed.and_then(|mut matches| Line::from_arg_matches_mut(&mut matches)) {
         Ok(line) => Ok(Ok(line)),
@@ -117,7 +121,7 @@ fn parse(line: &[OsString]) -> Result<Result<Line, String>, Failure> {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Err(error.to_string())),
-            _ => Err(mistake::explain(&root, &normal.path, &error)),
+            _ => Err(mistake::explain(&root, &normal, &error)),
         },
     }
 }

@@ -6,13 +6,15 @@ mod refused;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 
+use crate::argv::Line;
 use crate::failure::{FAILED, Failure, USAGE};
 
 #[cfg(test)]
 pub(crate) use refused::TABLE as REFUSED;
 
 /// Turns what clap has to say about a line into a message and a hint. `path` holds the commands that the line names.
-pub(crate) fn explain(root: &Command, path: &[String], error: &Error) -> Failure {
+pub(crate) fn explain(root: &Command, line: &Line, error: &Error) -> Failure {
+    let path = &line.path;
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -25,7 +27,7 @@ pub(crate) fn explain(root: &Command, path: &[String], error: &Error) -> Failure
             return unknown_command(root, path, word);
         }
         ErrorKind::UnknownArgument => match word {
-            Some(flag) if flag.starts_with('-') => return unknown_flag(root, path, flag),
+            Some(flag) if flag.starts_with('-') => return unknown_flag(root, line, flag),
             word => {
                 let word = word.unwrap_or_default();
                 Failure::new(format!("{name} takes no argument {word:?}"))
@@ -152,7 +154,8 @@ fn collect(command: &Command, parent: &str, out: &mut Vec<(String, String)>) {
     }
 }
 
-fn unknown_flag(root: &Command, path: &[String], flag: &str) -> Failure {
+fn unknown_flag(root: &Command, line: &Line, flag: &str) -> Failure {
+    let path = &line.path;
     let name = full(path);
     let flag = flag.split('=').next().unwrap_or(flag);
     if let Some(refused) = refused::find(path, flag) {
@@ -164,18 +167,19 @@ fn unknown_flag(root: &Command, path: &[String], flag: &str) -> Failure {
         };
     }
     let failure = Failure::new(format!("unknown flag: {flag}")).code(USAGE);
+    if !path.is_empty()
+        && let Some(typed) = before_command(root, line, flag)
+    {
+        let path = path.join(" ");
+        return failure.hint(format!(
+            "{flag} goes before the command: lade {typed} {path}"
+        ));
+    }
     let flags = |command: &Command| -> Vec<String> {
         let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
         let longs = shown.filter_map(|arg| Some(format!("--{}", arg.get_long()?)));
         longs.chain(["--help".into()]).collect()
     };
-    let global = flags(root);
-    if !path.is_empty() && flag != "--help" && global.iter().any(|known| known == flag) {
-        return failure.hint(format!(
-            "{flag} goes before the command: lade {flag} {}",
-            path.join(" ")
-        ));
-    }
     let own = leaf(root, path).map(flags).unwrap_or_default();
     // `--ti` and the like: letters that were given two dashes.
     if let Some(letters) = letters(leaf(root, path), flag) {
@@ -184,6 +188,31 @@ fn unknown_flag(root: &Command, path: &[String], flag: &str) -> Failure {
     match near(flag, own.iter().map(String::as_str)) {
         Some(near) => failure.hint(format!("did you mean {near}? see {name} --help")),
         None => failure.hint(format!("see {name} --help")),
+    }
+}
+
+/// Returns an option of lade itself that was typed behind a command, with the value that it was given.
+fn before_command(root: &Command, line: &Line, flag: &str) -> Option<String> {
+    let arg = root.get_arguments().find(|arg| {
+        let long = arg.get_long().map(|long| format!("--{long}"));
+        let letter = arg.get_short().map(|letter| format!("-{letter}"));
+        long.as_deref() == Some(flag) || letter.as_deref() == Some(flag)
+    })?;
+    let words: Vec<_> = line
+        .words
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    let behind = format!("{flag}=");
+    // The same option may stand before the command, too.
+    let at = words
+        .iter()
+        .rposition(|word| *word == flag || word.starts_with(&behind))?;
+    match words.get(at + 1) {
+        Some(value) if words[at] == flag && arg.get_action().takes_values() => {
+            Some(format!("{flag} {value}"))
+        }
+        _ => Some(words[at].to_string()),
     }
 }
 

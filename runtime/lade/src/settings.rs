@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::failure::{Failure, USAGE};
+use crate::mistake::near;
 use file::File;
 
 /// Options before the command. Each has its environment variable, `LADE_` and the name in capitals, and its key in the configuration file.
@@ -213,6 +214,22 @@ impl Sources<'_> {
 /// Returns the environment variable of a setting.
 pub(crate) fn variable(key: &str) -> String {
     format!("LADE_{}", key.to_uppercase().replace('-', "_"))
+}
+
+/// Returns the variables that are named as if they were settings, and are none, with what was meant by each.
+pub(crate) fn unknown_variables(
+    all: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<(String, Option<String>)> {
+    let mut known: Vec<String> = KEYS.iter().map(|key| variable(key)).collect();
+    known.push("LADE_CONFIG".to_owned());
+    let names = all.map(|(name, _)| name.to_string_lossy().into_owned());
+    let unknown = names.filter(|name| name.starts_with("LADE_") && !known.contains(name));
+    let unknown = unknown.map(|name| {
+        let near = near(&name, known.iter().map(String::as_str));
+        let hint = near.map(|near| format!("did you mean {near}?"));
+        (name, hint)
+    });
+    unknown.collect()
 }
 
 impl Settings {

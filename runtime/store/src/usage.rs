@@ -54,6 +54,17 @@ impl Store {
         for name in names_in(root)? {
             let path = root.join(&name);
             let name = name.to_string_lossy();
+            // Directories that are made once and stay are nothing that could be freed.
+            let mut own = 0;
+            if matches!(&*name, BLOBS | INGEST | UNPACK | READY | TRASH) {
+                own = own_blocks(&path)?;
+            }
+            if name == BLOBS {
+                for algorithm in names_in(&path)? {
+                    own += own_blocks(&path.join(algorithm))?;
+                }
+            }
+            usage.rest += own;
             let (kind, bytes) = match &*name {
                 LAYERS => (&mut usage.layers, self.layers_on_disk(&path)?),
                 BLOBS => (&mut usage.blobs, measure(&path)?),
@@ -64,7 +75,7 @@ impl Store {
                 name if name.starts_with(DATABASE) => (&mut usage.database, measure(&path)?),
                 _ => (&mut usage.rest, measure(&path)?),
             };
-            *kind += bytes;
+            *kind += bytes.saturating_sub(own);
         }
         Ok(usage)
     }

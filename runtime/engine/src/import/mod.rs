@@ -56,7 +56,15 @@ impl Engine {
             let diff_id = Digest::from_sha256(packed.tar_sha256);
             Ok((diff_id, new.finish(&diff_id)?, unpacked.bytes))
         });
-        let (diff_id, layer, size) = layer.context("import")?;
+        let layer = layer.map_err(|error| match error.downcast_ref() {
+            Some(layer::Error::Archive { .. }) => error.context("this is no tar, or a damaged one"),
+            _ => error,
+        });
+        let what = || match options.source.as_str() {
+            "" | "-" => "import standard input".to_owned(),
+            source => format!("import {source}"),
+        };
+        let (diff_id, layer, size) = layer.with_context(what)?;
         config.rootfs.diff_ids = vec![diff_id];
         let bytes = config.to_bytes();
         let blob = self.store.stage_bytes(&lease, &bytes)?;

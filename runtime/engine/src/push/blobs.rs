@@ -240,7 +240,7 @@ impl Job {
             repository: self.to.clone(),
             digest: blob.digest,
             size: blob.size,
-            layer: self.layer.clone(),
+            layer: self.shown.then(|| self.layer.clone()),
         });
         let client = &self.work.client;
         client.upload(&self.to, source, before.or(session)).await?;

@@ -25,7 +25,8 @@ pub(crate) struct Kept {
     pub repository: Repository,
     pub digest: Digest,
     pub size: u64,
-    pub layer: Layer,
+    /// None: nobody is shown how far it is.
+    pub layer: Option<Layer>,
 }
 
 impl Source for Kept {
@@ -39,7 +40,9 @@ impl Source for Kept {
 
     fn progress(&self, sent: u64) {
         let size = self.size;
-        self.layer.is(Step::Pushing { have: sent, size });
+        if let Some(layer) = &self.layer {
+            layer.is(Step::Pushing { have: sent, size });
+        }
     }
 
     fn session(&self, session: &Session) {

@@ -3,11 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use crate::spec;
+use serde_json::Value;
+
+use crate::error::OWNERS;
+use crate::{Error, Kind, Result, spec};
 
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) host: spec::Host,
+    /// The last user that our user namespace has an id for.
+    last_user: u32,
     pub(super) hosts: Vec<u8>,
     pub(super) resolv_conf: Vec<u8>,
 }
@@ -29,8 +34,26 @@ pub(super) fn read() -> Host {
     let (hosts, resolv_conf) = (fs::read("/etc/hosts"), fs::read("/etc/resolv.conf"));
     Host {
         host,
+        last_user: last(&line("/proc/self/uid_map")),
         hosts: hosts.unwrap_or_default(),
         resolv_conf: resolv_conf.unwrap_or_default(),
+    }
+}
+
+impl Host {
+    /// Refuses a user whom our user namespace has no id for, before the kernel does it with a word.
+    pub(super) fn refuse_unmapped(&self, user: &Value) -> Result<()> {
+        for (key, what, last) in [
+            ("uid", "user", self.last_user),
+            ("gid", "group", self.host.last_group),
+        ] {
+            let id = user[key].as_u64().unwrap_or(0);
+            if id > u64::from(last) {
+                let text = format!("{what} {id} of the container: there is no such id here");
+                return Err(Error::new(Kind::Unsupported, text).with_hint(OWNERS));
+            }
+        }
+        Ok(())
     }
 }
 

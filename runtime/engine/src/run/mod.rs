@@ -166,6 +166,7 @@ fn within(
     };
     let spec =
         spec::make(&request).map_err(|error| Error::new(Kind::Invalid, format!("{error:#}")))?;
+    host.refuse_unmapped(&spec["process"]["user"])?;
     let (network, name) = (run.options.network, request.hostname());
     let files = spec::files::make(network, name, &host.hosts, &host.resolv_conf);
     bundle.write(&spec, &files)?;

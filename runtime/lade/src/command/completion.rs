@@ -1,6 +1,6 @@
 //! `lade completion`, and what it asks for while a line is typed.
 
-use clap::{Command, ValueEnum};
+use clap::Command;
 use engine::List;
 
 use crate::failure::{Failure, print, print_lines};
@@ -10,13 +10,20 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The shell
-    #[arg(value_name = "SHELL")]
+    #[arg(value_name = "SHELL", value_parser = shell)]
     shell: Shell,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy)]
 enum Shell {
     Bash,
+}
+
+fn shell(text: &str) -> Result<Shell, &'static str> {
+    match text {
+        "bash" => Ok(Shell::Bash),
+        _ => Err("only bash is known so far"),
+    }
 }
 
 /// The words come from `lade internal complete`, so the script knows nothing that could grow old.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use engine::Import;
 
@@ -49,6 +50,10 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
     } else if file == "-" {
         progress.during(|progress| engine.import(&mut io::stdin(), &options, progress))?
     } else {
+        if Path::new(&file).is_dir() {
+            let failure = Failure::new(format!("import {file}: is a directory"));
+            return Err(failure.hint(format!("tar -C {file} -c . | lade import -")));
+        }
         let open = File::open(&file);
         let mut open = open.map_err(|error| Failure::new(format!("open {file}: {error}")))?;
         progress.during(|progress| engine.import(&mut open, &options, progress))?

@@ -2,7 +2,7 @@
 
 use engine::{Pull, Pulled};
 
-use super::{Trust, platform};
+use super::{Trust, default_tag, platform};
 use crate::failure::{Failure, print_lines};
 use crate::progress::{self, Place};
 use crate::session::Session;
@@ -33,6 +33,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
         all_tags: args.all_tags,
     };
     let engine = session.engine()?;
+    default_tag(&args.name, args.quiet, args.all_tags)?;
     let progress = progress::show(Place::Output, args.quiet, session);
     let Pulled { images, lines, .. } =
         progress.during(|progress| engine.pull(&args.name, &options, progress))?;

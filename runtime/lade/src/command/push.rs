@@ -2,7 +2,7 @@
 
 use engine::{Push, Pushed};
 
-use super::{Trust, platform};
+use super::{Trust, default_tag, platform};
 use crate::failure::{Failure, print_lines};
 use crate::progress::{self, Place};
 use crate::session::Session;
@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
         ..Push::default()
     };
     let engine = session.engine()?;
+    default_tag(&args.name, args.quiet, args.all_tags)?;
     let progress = progress::show(Place::Output, args.quiet, session);
     let Pushed { tags, lines, .. } =
         progress.during(|progress| engine.push(&args.name, &options, progress))?;

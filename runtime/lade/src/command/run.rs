@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use engine::run::{Ended, Run};
 use engine::{Found, Kind, Pull, spec};
-use image::{Digest, Reference};
+use image::{Platform, Reference};
 
 use super::{Trust, platform};
 use crate::failure::{FAILED, Failure, USAGE, say};
@@ -129,6 +129,9 @@ fn foreground(args: Args, session: &Session) -> Result<Ended, Failure> {
     let annotations = args.annotation.iter().map(|text| annotation(text));
     let annotations = annotations.collect::<Result<_, _>>()?;
     let image = image(&args, session)?;
+    if args.platform.is_none() {
+        warn_of_platform(&image, session);
+    }
     let run = Run {
         options: spec::Options {
             annotations,
@@ -144,7 +147,7 @@ fn foreground(args: Args, session: &Session) -> Result<Ended, Failure> {
         interactive: args.interactive,
         remove: args.rm,
     };
-    Ok(session.engine()?.run(&image, &run)?)
+    Ok(session.engine()?.run(&image.id, &run)?)
 }
 
 /// Tells whether there is a terminal to show the container's on: one of our streams, or that which we were started from.
@@ -161,8 +164,21 @@ fn annotation(text: &str) -> Result<(String, String), Failure> {
     }
 }
 
+/// Says in docker's words that an image was made for another machine: what comes of it is seldom more than "exec format error".
+fn warn_of_platform(image: &Found, session: &Session) {
+    let (host, image) = (Platform::host(), image.record.platform.as_deref());
+    let Some(image) = image.and_then(|text| text.parse::<Platform>().ok()) else {
+        return;
+    };
+    if !host.runs(&image) {
+        session.warn(&format!(
+            "The requested image's platform ({image}) does not match the detected host platform ({host}) and no specific platform was requested"
+        ));
+    }
+}
+
 /// Finds the image, and pulls it when that is needed and allowed.
-fn image(args: &Args, session: &Session) -> Result<Digest, Failure> {
+fn image(args: &Args, session: &Session) -> Result<Found, Failure> {
     let wanted = platform(args.platform.as_ref())?;
     let engine = session.engine()?;
     let found = match engine.find(&args.image) {
@@ -177,8 +193,8 @@ fn image(args: &Args, session: &Session) -> Result<Digest, Failure> {
             .is_none_or(|wanted| here == Some(&wanted.to_string()))
     };
     match (args.pull.as_str(), found) {
-        ("missing", Ok(found)) if fits(&found) => return Ok(found.id),
-        ("never", Ok(found)) => return Ok(found.id),
+        ("missing", Ok(found)) if fits(&found) => return Ok(found),
+        ("never", Ok(found)) => return Ok(found),
         ("never", Err(error)) => return Err(error.into()),
         ("missing", _) => {
             let name = args.image.parse::<Reference>().map(Reference::or_latest);
@@ -202,6 +218,7 @@ fn image(args: &Args, session: &Session) -> Result<Digest, Failure> {
     for line in pulled.lines.iter().filter(|_| !args.quiet) {
         say(&format!("{line}\n"));
     }
-    let image = pulled.images.first().map(|image| image.id);
-    image.ok_or_else(|| Failure::new(format!("pull {}: there is no image behind it", args.image)))
+    let image = pulled.images.first();
+    let none = || Failure::new(format!("pull {}: there is no image behind it", args.image));
+    Ok(engine.find(&image.ok_or_else(none)?.id.to_string())?)
 }

@@ -158,10 +158,33 @@ pub(crate) const TABLE: &[Refused] = &[
     run("--volumes-from", OTHERS),
 ];
 
+const ONE_HOST: &str = "is not part of lade: lade knows one host only";
+const OTHER_ROOT: Option<&str> = Some("`lade --data-root DIR` uses other images");
+
+/// Docker's options before the command. Its own list, by which the table above is measured, has those of commands only.
+const BEFORE: &[Refused] = &[
+    short('c', row("", "--context", ONE_HOST, OTHER_ROOT)),
+    short('H', row("", "--host", ONE_HOST, OTHER_ROOT)),
+    short(
+        'l',
+        row(
+            "",
+            "--log-level",
+            "is not known: errors and warnings are always said",
+            Some("`lade --debug` says more"),
+        ),
+    ),
+    row("", "--tls", ONE_HOST, OTHER_ROOT),
+    row("", "--tlscacert", ONE_HOST, OTHER_ROOT),
+    row("", "--tlscert", ONE_HOST, OTHER_ROOT),
+    row("", "--tlskey", ONE_HOST, OTHER_ROOT),
+    row("", "--tlsverify", ONE_HOST, OTHER_ROOT),
+];
+
 /// Returns why an option of a command is refused, if it is one of these.
 pub(super) fn find(path: &[String], flag: &str) -> Option<&'static Refused> {
     let command = path.last().map(String::as_str).unwrap_or_default();
-    TABLE.iter().find(|row| {
+    TABLE.iter().chain(BEFORE).find(|row| {
         let letter = || {
             let mut letters = flag.strip_prefix('-')?.chars();
             Some(letters.next() == row.letter && row.letter.is_some())

@@ -88,6 +88,26 @@ fn an_option_that_is_not_one_is_answered_by_the_near_one() {
             "--debug goes before the command: lade --debug pull",
         ),
         (
+            "images --data-root X",
+            "unknown flag: --data-root",
+            "--data-root goes before the command: lade --data-root X images",
+        ),
+        (
+            "--data-root Y images --data-root X",
+            "unknown flag: --data-root",
+            "--data-root goes before the command: lade --data-root X images",
+        ),
+        (
+            "image ls --data-root=X",
+            "unknown flag: --data-root",
+            "--data-root goes before the command: lade --data-root=X image ls",
+        ),
+        (
+            "images -D",
+            "unknown flag: -D",
+            "-D goes before the command: lade -D images",
+        ),
+        (
             "--data-rot /x images",
             "unknown flag: --data-rot",
             "did you mean --data-root? see lade --help",
@@ -130,6 +150,23 @@ fn options_of_docker_that_are_missing_say_so() {
         choose,
         125,
     );
+    let host = "is not part of lade: lade knows one host only";
+    let root = Some("`lade --data-root DIR` uses other images");
+    for (line, flag) in [
+        ("-H tcp://x images", "-H"),
+        ("--host=tcp://x images", "--host"),
+        ("-c x ps", "-c"),
+        ("--context x ps", "--context"),
+        ("--tlsverify ps", "--tlsverify"),
+    ] {
+        check(line, &format!("lade: {flag} {host}"), root, 125);
+    }
+    check(
+        "-l debug images",
+        "lade: -l is not known: errors and warnings are always said",
+        Some("`lade --debug` says more"),
+        125,
+    );
     check(
         "version --kubeconfig x",
         "lade version: --kubeconfig is not known: there is no Kubernetes here",
@@ -168,6 +205,12 @@ fn arguments_are_counted() {
         "search --limit many x",
         "invalid argument \"many\" for --limit: not a whole number that is in range",
         Some("usage: lade search [OPTIONS] <TERM>; see lade search --help"),
+        1,
+    );
+    check(
+        "completion zsh",
+        "invalid argument \"zsh\" for <SHELL>: only bash is known so far",
+        Some("usage: lade completion <SHELL>; see lade completion --help"),
         1,
     );
     check(

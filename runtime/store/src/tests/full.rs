@@ -70,10 +70,7 @@ pub(super) fn full(root: &Path) {
     };
     assert!(matches!(refused, Error::Full { .. }), "{refused:?}");
     let line = refused.to_string();
-    assert!(
-        line.contains("/data: no space left on device"),
-        "{line}"
-    );
+    assert!(line.contains("/data: no space left on device"), "{line}");
     let missing = begun.missing();
     assert_eq!((missing[0].start, missing[0].end), (at, size));
     drop((begun, lease));
