@@ -436,7 +436,7 @@ fn what_an_ordinary_user_cannot_have_is_said_in_a_line() {
     // Ids for users alone are as good as none, which is said.
     user.cover("/etc/subgid", "");
     let done = user.lade(&["images"]).run().ok();
-    let said = "warning: no ids but the user's own are mapped: /etc/subgid has no ids of this user";
+    let said = "WARNING: no ids but the user's own are mapped: /etc/subgid has no ids of this user";
     assert!(done.stderr().contains(said), "{done}");
     // A kernel that gives no user namespace: this limit holds below the namespace where it is set.
     user.ids("root:0:100000\n");
