@@ -259,7 +259,12 @@ fn it_goes_on_where_the_connection_broke() {
     let name = registry.serve("thing:one", &image);
     registry
         .fault(Rule::times(What::Blob, 3, Fault::DropAt(1 << 20)).only(&image.layers[0].digest()));
-    lade.ok(&["pull", &name]);
+    let said = lade.says(&["pull", &name]);
+    let again = format!("blob {}: ", &image.layers[0].digest()[7..19]);
+    let again = said
+        .lines()
+        .filter(|line| line.contains(&again) && line.contains("; attempt 2 of 6 in "));
+    assert_eq!(again.count(), 3, "{said}");
     lade.whole();
     let sent = registry.sent();
     assert!(

@@ -229,6 +229,26 @@ fn a_terminal_shows_how_far_each_layer_is_and_how_fast() {
 }
 
 #[test]
+fn of_a_push_a_terminal_shows_the_layers_alone() {
+    let (lade, registry, to) = (Lade::new(), Registry::new(), Registry::new());
+    let image = Image::noise(1, 1, 100_000);
+    let name = registry.serve("thing:one", &image);
+    lade.ok(&["pull", &name]);
+    let target = to.name("thing:one");
+    lade.ok(&["tag", &name, &target]);
+    let mut terminal = Pty::open();
+    let running = lade.cmd(&["push", &target]).on(&terminal).spawn();
+    let said = terminal.expect("one: digest: ");
+    running.wait().ok();
+    let layer = &image.layers[0].diff_id()[7..19];
+    assert!(said.contains(&format!("{layer}: Pushed")), "{said:?}");
+    assert!(
+        !said.contains(&format!("{}: ", &image.id()[7..19])),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_terminal_of_no_size_has_a_line_for_each_layer() {
     let (lade, registry) = (Lade::new(), Registry::new());
     let name = registry.serve("thing:one", &Image::noise(1, 3, 100_000));

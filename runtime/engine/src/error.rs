@@ -229,7 +229,10 @@ mod tests {
             ),
             (anyhow::anyhow!("b").context("a: b").context("c"), "c: a: b"),
         ] {
-            assert_eq!(Error::from(error).to_string(), text);
+            let error = Error::from(error);
+            let room = error.hint() == Some(ROOM);
+            assert_eq!(room, error.kind() == Kind::Full);
+            assert_eq!(error.to_string(), text);
         }
     }
 

@@ -174,6 +174,7 @@ mod tests {
         };
         let failure = Format::parse(Some("{{.ID"), default).unwrap_err();
         assert!(failure.problems[0].message.starts_with("--format: "));
+        assert_eq!(failure.code, USAGE);
         let default = Default {
             table: "{{.Type}}\t{{.Size}}\t{{.Bytes}}",
             quiet: false,
@@ -185,6 +186,5 @@ mod tests {
         let failure = object("{{.Foo}}", &value).unwrap_err();
         let hint = "a Go template, such as '{{json .Client}}', or json";
         assert_eq!(failure.problems[0].hint.as_deref(), Some(hint));
-        assert_eq!(failure.code, USAGE);
     }
 }
