@@ -58,6 +58,6 @@ pub(crate) fn settled(xattr: &[u8], value: &[u8]) -> Settled {
     let none = value.len() <= HEAD;
     Settled {
         mode: (access && !none).then_some(mode),
-        value: (!none && !(access && plain)).then_some(value),
+        value: (!(none || access && plain)).then_some(value),
     }
 }
