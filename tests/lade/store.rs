@@ -212,6 +212,28 @@ fn a_directory_that_is_not_ours_is_left_alone() {
 }
 
 #[test]
+fn a_layer_that_is_here_does_not_vouch_for_another_blob() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = Image::noise(1, 1, 100_000);
+    lade.ok(&["pull", "-q", &registry.serve("thing:one", &image)]);
+    // The same diff id, by a blob that is cut short, and by one of something else.
+    let mut short = image.layers[0].clone();
+    short.blob.truncate(short.blob.len() - 4);
+    let mut other = image.layers[0].clone();
+    other.blob = Layer::noise(2, 1000).blob;
+    for layer in [short, other] {
+        let bad = Image::new(vec![layer]);
+        let name = registry.serve("thing:bad", &bad);
+        lade.fails(&["pull", &name], &["layer", "unpacks to|unexpected end"]);
+        let done = lade.cmd(&["load"]).stdin(oci_archive(&[("bad:one", &bad)]));
+        let complaint = orlop_tests::complaint(&done.run(), &[1], &["unpacks to|unexpected end"]);
+        assert_eq!(complaint, None);
+        assert_eq!(lade.ids(), [image.id()]);
+        lade.whole();
+    }
+}
+
+#[test]
 fn a_data_root_of_somebody_else_is_refused() {
     let lade = Lade::new();
     fs::create_dir(&lade.data).must("a directory");

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use image::{Compression, Descriptor, Digest, media};
+use image::{Algorithm, Compression, Descriptor, Digest, Hasher, media};
 use layer::{Form, Options};
 use store::{NewLayer, StagedLayer};
 
@@ -37,12 +37,7 @@ pub(crate) fn unpack<R: BufRead + Send>(
         layer::unpack_within(tar, into.dir(), &options, most)
     })?;
     let found = Digest::from_sha256(unpacked.tar_sha256);
-    if found != *diff_id {
-        bail!(Error::new(
-            Kind::Damaged,
-            format!("it unpacks to {found}, and the image's config says {diff_id}")
-        ));
-    }
+    is(&found, diff_id)?;
     Ok(Unpacked {
         staged: into.finish(&found)?,
         bytes: unpacked.bytes,
@@ -54,6 +49,33 @@ pub(crate) fn unpack<R: BufRead + Send>(
 /// Whether what we make is the host's root's: in a user namespace of its own nobody makes devices, or sets what only the host's root sees.
 fn of_the_host() -> bool {
     nix::unistd::geteuid().is_root() && !sys::userns::is_inner()
+}
+
+/// Reads a blob whose layer is here already, and checks that it would unpack to that one: what is kept and pushed is what it says.
+pub(crate) fn compare(
+    compressed: impl BufRead + Send,
+    form: Option<Form>,
+    size: u64,
+    diff_id: &Digest,
+) -> Result<()> {
+    let limits = options().limits;
+    let most = limits.inflated(size);
+    let tar = layer::inflate(compressed, form, &limits)?;
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let read = io::copy(&mut tar.take(most.saturating_add(1)), &mut hasher)?;
+    if read > most {
+        let text = format!("it unpacks to more than {most} bytes");
+        bail!(Error::new(Kind::Damaged, text));
+    }
+    is(&hasher.finish(), diff_id)
+}
+
+fn is(found: &Digest, diff_id: &Digest) -> Result<()> {
+    if found == diff_id {
+        return Ok(());
+    }
+    let text = format!("it unpacks to {found}, and the image's config says {diff_id}");
+    bail!(Error::new(Kind::Damaged, text))
 }
 
 /// How layers are unpacked on this machine, by this user.

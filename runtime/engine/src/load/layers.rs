@@ -1,6 +1,7 @@
 //! The layers of what is loaded, unpacked in parallel out of their blobs.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::num::NonZero;
 use std::os::fd::AsFd;
@@ -141,6 +142,7 @@ fn one(store: &Store, lease: &Lease, part: &Part, progress: &dyn Progress) -> Re
     };
     match store.unpack(lease, &part.diff_id)? {
         Unpack::Stored(layer) => {
+            compare(store, part)?;
             is(Step::Exists);
             let others = store.packed_forms(&part.diff_id)?;
             for other in &others {
@@ -154,17 +156,17 @@ fn one(store: &Store, lease: &Lease, part: &Part, progress: &dyn Progress) -> Re
             })
         }
         // Another process is about to commit it, or was killed before: its tar is as good as ours.
-        Unpack::Staged(layer) => Ok(One {
-            layer: Some(layer),
-            bytes: 0,
-            keep: part.staged.is_some() || !part.spare,
-            others: Vec::new(),
-        }),
+        Unpack::Staged(layer) => {
+            compare(store, part)?;
+            Ok(One {
+                layer: Some(layer),
+                bytes: 0,
+                keep: part.staged.is_some() || !part.spare,
+                others: Vec::new(),
+            })
+        }
         Unpack::New(new) => {
-            let file = match &part.staged {
-                Some(staged) => staged.open()?,
-                None => store.open_blob(&part.blob)?,
-            };
+            let file = open(store, part)?;
             let size = file.metadata().map_or(0, |stat| stat.len());
             let counted = Counted::new(file, |have| is(Step::Unpacking { have, size }));
             let reader = BufReader::with_capacity(READ, counted);
@@ -182,6 +184,24 @@ fn one(store: &Store, lease: &Lease, part: &Part, progress: &dyn Progress) -> Re
             })
         }
     }
+}
+
+fn open(store: &Store, part: &Part) -> store::Result<File> {
+    match &part.staged {
+        Some(staged) => staged.open(),
+        None => store.open_blob(&part.blob),
+    }
+}
+
+/// Reads a blob whose layer is here, unless it is known to be that layer's.
+fn compare(store: &Store, part: &Part) -> Result<()> {
+    if part.blob == part.diff_id || store.unpacked_form(&part.blob)? == Some(part.diff_id) {
+        return Ok(());
+    }
+    let file = open(store, part)?;
+    let size = file.metadata().context("look at the blob")?.len();
+    let reader = BufReader::with_capacity(READ, file);
+    unpack::compare(reader, None, size, &part.diff_id)
 }
 
 /// Tells whether the very tar can be made again from the files; then it need not be kept beside them.

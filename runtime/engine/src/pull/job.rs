@@ -107,6 +107,10 @@ impl Job {
     }
 
     fn unpack_here(&self, ingest: Ingest, into: Option<Unpack>) -> Result<Done> {
+        let both = matches!(
+            (&ingest, &into),
+            (Ingest::Staged(_), Some(Unpack::Staged(_)))
+        );
         let digest = &self.part.descriptor.digest;
         let (blob, file) = match ingest {
             Ingest::Staged(blob) => {
@@ -120,6 +124,18 @@ impl Job {
         if found != size {
             bail!(self.size(found));
         }
+        let into = match into {
+            // Another process has made both just now, the one from the other.
+            Some(Unpack::Staged(layer)) if both => {
+                let layer = Some(layer);
+                return Ok(Done {
+                    blob,
+                    layer,
+                    ..Done::default()
+                });
+            }
+            into => into,
+        };
         let counted = Counted::new(file, |have| self.layer.is(Step::Unpacking { have, size }));
         let mut done = self.unpack_into(BufReader::with_capacity(READ, counted), into)?;
         done.blob = blob;
@@ -131,8 +147,14 @@ impl Job {
         let (mut layer, mut bytes, mut warnings) = (None, 0, Vec::new());
         match into {
             None => {}
-            Some(Unpack::Stored(here)) => bytes = here.size,
-            Some(Unpack::Staged(staged)) => layer = Some(staged),
+            Some(Unpack::Stored(here)) => {
+                self.compare(reader)?;
+                bytes = here.size;
+            }
+            Some(Unpack::Staged(staged)) => {
+                self.compare(reader)?;
+                layer = Some(staged);
+            }
             Some(Unpack::New(new)) => {
                 let unpacked = self.unpack_new(reader, new)?;
                 (layer, bytes) = (Some(unpacked.staged), unpacked.bytes);
@@ -145,6 +167,18 @@ impl Job {
             bytes,
             warnings,
         })
+    }
+
+    /// Reads a blob whose layer is here, unless it is known to be that layer's.
+    fn compare(&self, reader: impl BufRead + Send) -> Result<()> {
+        let blob = &self.part.descriptor;
+        let known = self.work.store.unpacked_form(&blob.digest)?;
+        match &self.part.diff_id {
+            Some(diff_id) if known.as_ref() != Some(diff_id) => {
+                unpack::compare(reader, self.form, blob.size, diff_id)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn unpack_new(&self, reader: impl BufRead + Send, new: NewLayer) -> Result<Unpacked> {
