@@ -83,31 +83,6 @@ fn an_option_that_is_not_one_is_answered_by_the_near_one() {
         ),
         ("images -z", "unknown flag: -z", "see lade images --help"),
         (
-            "pull --debug x",
-            "unknown flag: --debug",
-            "--debug goes before the command: lade --debug pull",
-        ),
-        (
-            "images --data-root X",
-            "unknown flag: --data-root",
-            "--data-root goes before the command: lade --data-root X images",
-        ),
-        (
-            "--data-root Y images --data-root X",
-            "unknown flag: --data-root",
-            "--data-root goes before the command: lade --data-root X images",
-        ),
-        (
-            "image ls --data-root=X",
-            "unknown flag: --data-root",
-            "--data-root goes before the command: lade --data-root=X image ls",
-        ),
-        (
-            "images -D",
-            "unknown flag: -D",
-            "-D goes before the command: lade -D images",
-        ),
-        (
             "--data-rot /x images",
             "unknown flag: --data-rot",
             "did you mean --data-root? see lade --help",
@@ -125,6 +100,33 @@ fn an_option_that_is_not_one_is_answered_by_the_near_one() {
     ];
     for (line, message, hint) in cases {
         check(line, message, Some(hint), 125);
+    }
+}
+
+#[test]
+fn an_option_of_lade_itself_goes_before_the_command() {
+    for (line, flag, meant) in [
+        ("pull --debug x", "--debug", "--debug pull"),
+        ("images -D", "-D", "-D images"),
+        (
+            "images --data-root X",
+            "--data-root",
+            "--data-root X images",
+        ),
+        (
+            "--data-root Y images --data-root X",
+            "--data-root",
+            "--data-root X images",
+        ),
+        (
+            "image ls --data-root=X",
+            "--data-root",
+            "--data-root=X image ls",
+        ),
+    ] {
+        let message = format!("unknown flag: {flag}");
+        let hint = format!("{flag} goes before the command: lade {meant}");
+        check(line, &message, Some(&hint), 125);
     }
 }
 
