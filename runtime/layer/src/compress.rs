@@ -22,8 +22,9 @@ use flate2::{Compression, Crc, FlushCompress, Status};
 
 /// Large enough that starting anew costs less than one part in a hundred.
 const BLOCK: usize = 1 << 20;
-/// By measure: on a Debian tree what comes out is as large, to one part in a thousand, as by the default level of other engines.
-const LEVEL: u32 = 6;
+/// By measure: on a Debian tree what comes out is as large, to one part in a hundred, as by the default level of other engines; one level more takes
+/// a fifth more time and makes it smaller by two parts in a thousand.
+const LEVEL: u32 = 5;
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 const LAST: [u8; 2] = [3, 0];
 
