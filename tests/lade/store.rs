@@ -21,7 +21,7 @@ fn overlapping(registry: &Registry) -> (Vec<String>, Vec<Image>) {
 }
 
 #[test]
-fn eight_pulls_at_once_fetch_each_layer_once() {
+fn eight_pulls_at_once_fetch_and_unpack_each_layer_once() {
     let (lade, registry) = (Lade::new(), Registry::new());
     let (names, images) = overlapping(&registry);
     let pulls: Vec<_> = names
@@ -35,13 +35,24 @@ fn eight_pulls_at_once_fetch_each_layer_once() {
             lade.cmd(&["image", "prune", "-f"]).spawn()
         })
         .collect();
-    for running in pulls.into_iter().chain(prunes) {
-        running.wait().ok();
+    let said: String = pulls
+        .into_iter()
+        .map(|pull| pull.wait().ok().stdout())
+        .collect();
+    for prune in prunes {
+        prune.wait().ok();
     }
+    // Who has unpacked a layer says that it is complete, who has found it that it exists.
+    let told = |layer: &Layer, word: &str| {
+        let line = format!("{}: {word}", &layer.digest()[7..19]);
+        said.lines().filter(|told| **told == line).count()
+    };
     for image in &images {
         for layer in &image.layers {
             let count = registry.count(What::Blob, &layer.digest());
             assert_eq!(count, 1, "requests for one layer");
+            let told = (told(layer, "Pull complete"), told(layer, "Already exists"));
+            assert_eq!(told, (1, 3), "unpacked and found, of one layer\n{said}");
         }
     }
     let mut wanted: Vec<String> = images.iter().map(Image::id).collect();
