@@ -228,10 +228,12 @@ impl Running {
                 break status;
             }
             if Instant::now() > end {
+                let threads = threads(self.pid());
                 self.child.kill().must("kill what hangs");
                 let status = self.child.wait().must(&self.what);
                 let limit = self.limit;
-                panic!("did not end within {limit:?}\n{}", self.done(status));
+                let done = self.done(status);
+                panic!("did not end within {limit:?}\n{threads}{done}");
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(5));
@@ -250,6 +252,21 @@ impl Running {
             err: self.err,
         }
     }
+}
+
+/// What each thread of a process waits for, a line each.
+fn threads(pid: i32) -> String {
+    let dir = format!("/proc/{pid}/task");
+    let names = fs::read_dir(&dir).into_iter().flatten().flatten();
+    let told = names.map(|name| {
+        let said = |file| fs::read_to_string(name.path().join(file)).unwrap_or_default();
+        let files = ["comm", "wchan", "syscall"].map(said);
+        format!(
+            "thread {}\n",
+            files.each_ref().map(|text| text.trim()).join(" ")
+        )
+    });
+    told.collect()
 }
 
 /// A command that has ended.
