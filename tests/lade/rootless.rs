@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Nobody on a usual machine has this id, nor this range.
-const NOBODYS: u32 = 73_002;
+pub(crate) const NOBODYS: u32 = 73_002;
 const RANGE: (u32, u32) = (731_000_000, 65_536);
 
 /// An ordinary user with a home of its own, in the mount namespace of one test: the machine's files stay as they are.
 #[derive(Debug)]
-struct User {
+pub(crate) struct User {
     env: Env,
-    own: PathBuf,
+    pub(crate) own: PathBuf,
     covered: Vec<&'static str>,
 }
 
 impl User {
     /// None where the kernel gives an ordinary user no user namespace.
     #[track_caller]
-    fn new(case: &str) -> Option<Self> {
+    pub(crate) fn new(case: &str) -> Option<Self> {
         let env = Env::new();
         let mut user = Self {
             own: env.dir.join("own"),
@@ -98,12 +98,12 @@ impl User {
         program.to_str().must("a plain path").to_owned()
     }
 
-    fn lade(&self, args: &[&str]) -> Cmd {
+    pub(crate) fn lade(&self, args: &[&str]) -> Cmd {
         self.cmd(&self.program()).args(args)
     }
 
     #[track_caller]
-    fn says(&self, args: &[&str]) -> String {
+    pub(crate) fn says(&self, args: &[&str]) -> String {
         self.lade(args).run().ok().stdout().trim_end().to_owned()
     }
 
@@ -132,13 +132,13 @@ impl User {
         done
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.own.join("home/.local/share/lade")
     }
 
     /// Waits until what was removed is deleted.
     #[track_caller]
-    fn swept(&self) {
+    pub(crate) fn swept(&self) {
         let trash = self.data().join("trash");
         let empty = || {
             let entries = fs::read_dir(&trash).into_iter().flatten().flatten();

@@ -1,4 +1,5 @@
-//! Layers that want to reach out of their directory, or to fill the disk: each as bytes, through pull, load and import.
+//! Layers that want to reach out of their directory, or to fill the disk: each as bytes, through pull, load and import, and an ordinary
+//! user's pull.
 //!
 //! Whatever a layer holds, nothing outside of the data root changes: a file and a directory beside it stand for everything there is.
 
@@ -7,38 +8,58 @@ mod rows;
 
 use orlop_tests::registry::image::{docker_archive, gzip, oci_archive};
 use orlop_tests::registry::{Image, Layer, Registry, Tar};
-use orlop_tests::{Lade, Must};
+use orlop_tests::{Done, Lade, Must};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// What has to come of a layer.
 #[derive(Clone, Copy)]
 enum End {
     Refused,
+    /// Refused with these words.
+    Over(&'static [&'static str]),
     /// It is taken, and this holds for its unpacked files.
     Taken(fn(&Path)),
+    /// It is taken, and the one holds for root's files, the other for an ordinary user's, whose powers are less.
+    Differs(fn(&Path), fn(&Path)),
     /// Either: what counts is that nothing happens outside.
     Any,
 }
 
-use End::{Any, Refused, Taken};
+use crate::rootless::{NOBODYS, User};
+use End::{Any, Differs, Over, Refused, Taken};
 use rows::{bomb, links, marks, names, numbers};
 
 type Attack = (&'static str, End, fn(&str) -> Vec<u8>);
 
-/// A file outside, which nobody may touch, in a directory into which nobody may write.
+/// A file outside, which nobody may touch, in a directory into which nobody may write: its owner's, who could do both.
 struct Outside {
     dir: PathBuf,
+    owner: u32,
 }
 
 impl Outside {
-    fn new(lade: &Lade) -> Self {
-        let dir = lade.env.dir.join("outside");
+    fn new(place: &Path, owner: u32) -> Self {
+        let dir = place.join("outside");
         fs::create_dir(&dir).must(dir.display());
         fs::write(dir.join("victim"), "untouched").must("the victim");
         fs::set_permissions(dir.join("victim"), fs::Permissions::from_mode(0o640)).must("its mode");
-        Self { dir }
+        for path in [&dir, &dir.join("victim")] {
+            chown(path, Some(owner), Some(owner)).must(path.display());
+        }
+        Self { dir, owner }
+    }
+
+    /// The layer that a row makes for this place, and its tar; none where it is too large.
+    fn layer(&self, bytes: fn(&str) -> Vec<u8>) -> (Layer, Vec<u8>) {
+        let tar = bytes(&self.dir.display().to_string());
+        let layer = if tar.is_empty() {
+            bomb()
+        } else {
+            Layer::of(tar.clone(), gzip(&tar), "+gzip")
+        };
+        (layer, tar)
     }
 
     fn untouched(&self, case: &str) {
@@ -52,7 +73,7 @@ impl Outside {
         let metadata = fs::symlink_metadata(&victim).must("the victim");
         assert_eq!(
             (metadata.mode() & 0o7777, metadata.nlink(), metadata.uid()),
-            (0o640, 1, 0),
+            (0o640, 1, self.owner),
             "{case}"
         );
         assert_eq!(fs::read(&victim).must("the victim"), b"untouched", "{case}");
@@ -64,19 +85,39 @@ impl Outside {
     }
 }
 
+impl Drop for Outside {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.dir).unwrap_or_default();
+    }
+}
+
+impl End {
+    /// Demands that a command has ended so; `files` leads to what was unpacked.
+    fn demand(self, case: &str, done: &Done, root: bool, files: impl FnOnce() -> PathBuf) {
+        let refused = |parts: &[&str]| {
+            assert_eq!(orlop_tests::complaint(done, &[1], parts), None, "{case}");
+        };
+        let check = match self {
+            Refused => return refused(&[]),
+            Over(parts) => return refused(parts),
+            Any if done.rc == 0 => return,
+            Any => return refused(&[]),
+            Differs(_, check) if !root => check,
+            Taken(check) | Differs(check, _) => check,
+        };
+        assert_eq!(done.rc, 0, "{case}");
+        check(&files());
+    }
+}
+
 /// The ways in which a layer comes here.
 const WAYS: [&str; 4] = ["pull", "load oci", "load docker", "import"];
 
 fn attempt(way: &str, case: &Attack) {
     let (name, end, bytes) = case;
     let lade = Lade::new();
-    let outside = Outside::new(&lade);
-    let tar = bytes(&outside.dir.display().to_string());
-    let layer = if tar.is_empty() {
-        bomb()
-    } else {
-        Layer::of(tar.clone(), gzip(&tar), "+gzip")
-    };
+    let outside = Outside::new(&lade.env.dir, 0);
+    let (layer, tar) = outside.layer(*bytes);
     let image = Image::new(vec![layer.clone()]);
     let registry = Registry::new();
     let cmd = match way {
@@ -98,20 +139,10 @@ fn attempt(way: &str, case: &Attack) {
     };
     let done = cmd.run();
     let case = format!("{name} by {way}\n{done}");
-    match end {
-        Refused => {
-            let complaint = orlop_tests::complaint(&done, &[1], &[]);
-            assert_eq!(complaint, None, "{case}");
-        }
-        Taken(check) => {
-            assert_eq!(done.rc, 0, "{case}");
-            let ids = lade.ids();
-            let diff_id = lade.inspect(&ids[0], "{{index .RootFS.Layers 0}}");
-            check(&lade.layer(&diff_id));
-        }
-        Any if done.rc == 0 => (),
-        Any => assert_eq!(orlop_tests::complaint(&done, &[1], &[]), None, "{case}"),
-    }
+    end.demand(&case, &done, true, || {
+        let diff_id = lade.inspect(&lade.ids()[0], "{{index .RootFS.Layers 0}}");
+        lade.layer(&diff_id)
+    });
     if done.rc != 0 {
         assert!(lade.ids().is_empty(), "{case}");
         // Half-made files wait for the next attempt at most: nothing of a refused layer is named.
@@ -124,12 +155,47 @@ fn attempt(way: &str, case: &Attack) {
     outside.untouched(&case);
 }
 
+/// As an ordinary user, to whom what is outside belongs.
+fn pull_as(user: &User, case: &Attack) {
+    let (name, end, bytes) = case;
+    let data = user.data();
+    if data.exists() {
+        fs::remove_dir_all(&data).must(data.display());
+    }
+    let outside = Outside::new(&user.own, NOBODYS);
+    let (layer, _) = outside.layer(*bytes);
+    let image = Image::new(vec![layer]);
+    let registry = Registry::new();
+    let name_here = registry.serve("bad:one", &image);
+    let done = user.lade(&["pull", &name_here]).run();
+    let case = format!("{name} by an ordinary user's pull\n{done}");
+    end.demand(&case, &done, false, || {
+        let diff_id = image.layers[0].diff_id();
+        data.join("layers/sha256").join(&diff_id[7..]).join("fs")
+    });
+    if done.rc != 0 {
+        assert_eq!(user.says(&["images", "-a", "-q"]), "", "{case}");
+        user.says(&["image", "prune", "-f"]);
+    }
+    user.says(&["system", "check"]);
+    user.swept();
+    outside.untouched(&case);
+}
+
 fn table(cases: &[Attack]) {
     let mut failures = Vec::new();
+    let user = User::new("an ordinary user's pull");
     for case in cases {
+        let mut attempts: Vec<(&str, Box<dyn Fn()>)> = Vec::new();
         for way in WAYS {
-            let tried = std::panic::catch_unwind(|| attempt(way, case));
-            if tried.is_err() {
+            attempts.push((way, Box::new(move || attempt(way, case))));
+        }
+        if let Some(user) = &user {
+            attempts.push(("a user's pull", Box::new(move || pull_as(user, case))));
+        }
+        for (way, attempt) in attempts {
+            let attempt = std::panic::AssertUnwindSafe(attempt);
+            if std::panic::catch_unwind(attempt).is_err() {
                 failures.push(format!("{} by {way}", case.0));
             }
         }
@@ -165,7 +231,7 @@ fn numbers_that_lie() {
 #[test]
 fn a_link_of_an_earlier_layer_is_not_followed() {
     let (lade, registry) = (Lade::new(), Registry::new());
-    let outside = Outside::new(&lade);
+    let outside = Outside::new(&lade.env.dir, 0);
     let below = Layer::gzip(Tar::new().symlink("link", &outside.dir.display().to_string()));
     let above = Layer::gzip(Tar::new().file("link/pwned", 0o644, "x").file(
         "link/.wh.victim",

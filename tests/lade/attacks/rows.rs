@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::Attack;
-use super::End::{Any, Refused, Taken};
+use super::End::{Any, Differs, Over, Refused, Taken};
 
 pub(super) fn nothing(_: &Path) {}
 
@@ -233,14 +233,15 @@ pub(super) fn marks() -> Vec<Attack> {
         ),
         (
             "a capability, and a word for the host's integrity checks",
-            Taken(|dir| {
-                let value = orlop_tests::sys::attribute(&dir.join("ping"), "security.capability");
-                assert_eq!(value.must("a capability"), CAPABILITY);
-                for key in ["security.evm", "security.ima"] {
-                    let value = orlop_tests::sys::attribute(&dir.join("ping"), key);
-                    assert!(value.is_err(), "{key}: {value:?}");
-                }
-            }),
+            Differs(
+                |dir| capability(&dir.join("ping"), &CAPABILITY),
+                // Only in the user's namespace: of revision 3, which says whose root has it.
+                |dir| {
+                    let owner = crate::rootless::NOBODYS.to_le_bytes();
+                    let wanted = [&[1, 0, 0, 3], &CAPABILITY[4..], &owner].concat();
+                    capability(&dir.join("ping"), &wanted);
+                },
+            ),
             |_| {
                 let records: [(&str, &[u8]); 3] = [
                     ("SCHILY.xattr.security.capability", &CAPABILITY),
@@ -309,6 +310,25 @@ pub(super) fn marks() -> Vec<Attack> {
 const CAPABILITY: [u8; 20] = [
     1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
+
+/// A file has this capability, and no word for the host's integrity checks.
+fn capability(file: &Path, wanted: &[u8]) {
+    let value = orlop_tests::sys::attribute(file, "security.capability");
+    assert_eq!(value.must("a capability"), wanted);
+    for key in ["security.evm", "security.ima"] {
+        let value = orlop_tests::sys::attribute(file, key);
+        assert!(value.is_err(), "{key}: {value:?}");
+    }
+}
+
+/// A file with attributes of which none can be had here: they are counted all the same.
+fn attributes(count: usize) -> Vec<u8> {
+    let keys: Vec<String> = (0..count)
+        .map(|number| format!("SCHILY.xattr.security.x{number}"))
+        .collect();
+    let records: Vec<(&str, &[u8])> = keys.iter().map(|key| (key.as_str(), &b"x"[..])).collect();
+    Tar::new().pax(&records).file("x", 0o644, "x").done()
+}
 
 /// None of what overlayfs reads as its own is on the directory.
 fn plain_attributes(dir: &Path) {
@@ -440,6 +460,14 @@ pub(super) fn numbers() -> Vec<Attack> {
                 .file("x", 0o644, "x")
                 .done()
         }),
+        ("a thousand attributes", Taken(nothing), |_| {
+            attributes(1000)
+        }),
+        (
+            "an attribute more than a thousand",
+            Over(&["extended attributes", "1001", "1000"]),
+            |_| attributes(1001),
+        ),
         ("a long name of two megabytes", Refused, |_| {
             Tar::new()
                 .long(b'L', &"n/".repeat(1 << 20))

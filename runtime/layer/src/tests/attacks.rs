@@ -278,19 +278,21 @@ fn attributes_of_the_host_are_left_out_with_a_warning() {
         ("SCHILY.xattr.security.SMACK64", "x"),
         ("SCHILY.xattr.user.kept", "yes"),
     ];
-    let scratch = Scratch::new();
-    let dir = scratch.dir("root");
     let bytes = archive(&[pax(&records), folder("a"), pax(&records), file("b", "x")]);
-    let warnings = unpacked(&bytes, &dir).unwrap().warnings;
-    assert_eq!(warnings.len(), 5, "{warnings:?}");
-    assert!(
-        warnings[0].contains("\"a\"") && warnings[0].contains("1 more"),
-        "{warnings:?}"
-    );
-    assert!(warnings[0].contains("\"trusted.overlay.redirect\""));
-    for name in ["a", "b"] {
-        let names = sys::file::list_xattrs(File::open(dir.join(name)).unwrap()).unwrap();
-        assert_eq!(names, [b"user.kept".to_vec()]);
+    for options in both() {
+        let scratch = Scratch::new();
+        let dir = scratch.dir("root");
+        let warnings = unpacked_by(&bytes, &dir, &options).unwrap().warnings;
+        assert_eq!(warnings.len(), 5, "{warnings:?}");
+        assert!(
+            warnings[0].contains("\"a\"") && warnings[0].contains("1 more"),
+            "{warnings:?}"
+        );
+        assert!(warnings[0].contains("\"trusted.overlay.redirect\""));
+        for name in ["a", "b"] {
+            let names = sys::file::list_xattrs(File::open(dir.join(name)).unwrap()).unwrap();
+            assert_eq!(names, [b"user.kept".to_vec()]);
+        }
     }
 }
 

@@ -127,8 +127,20 @@ fn archive(entries: &[Vec<u8>]) -> Vec<u8> {
 
 /// Unpacks into a new directory.
 fn unpacked(bytes: &[u8], dir: &Path) -> Result<Unpacked, String> {
+    unpacked_by(bytes, dir, &Options::default())
+}
+
+fn unpacked_by(bytes: &[u8], dir: &Path, options: &Options) -> Result<Unpacked, String> {
     let into = File::open(dir).unwrap();
-    unpack(bytes, into.as_fd(), &Options::default()).map_err(|error| error.to_string())
+    unpack(bytes, into.as_fd(), options).map_err(|error| error.to_string())
+}
+
+/// For overlay mounts of root's, and for those in a user namespace.
+fn both() -> [Options; 2] {
+    [false, true].map(|userxattr| Options {
+        userxattr,
+        ..Options::default()
+    })
 }
 
 /// Spells a tree: a letter for the kind, the path, and what there is to it.
@@ -152,7 +164,8 @@ fn walk(root: &Path, dir: &Path, lines: &mut Vec<String>) {
             () if kind.is_symlink() => {
                 format!("l:{name}->{}", fs::read_link(&path).unwrap().display())
             }
-            () if kind.is_dir() && is_opaque(&path) => format!("o:{name}"),
+            () if kind.is_dir() && is_opaque(&path, "trusted") => format!("o:{name}"),
+            () if kind.is_dir() && is_opaque(&path, "user") => format!("u:{name}"),
             () if kind.is_dir() => format!("d:{name}"),
             () if kind.is_fifo() => format!("p:{name}"),
             () if kind.is_char_device() && stat.rdev() == 0 => format!("w:{name}"),
@@ -166,19 +179,31 @@ fn walk(root: &Path, dir: &Path, lines: &mut Vec<String>) {
     }
 }
 
-fn is_opaque(path: &Path) -> bool {
-    let opaque = sys::file::get_xattr(File::open(path).unwrap(), "trusted.overlay.opaque");
+fn is_opaque(path: &Path, space: &str) -> bool {
+    let name = format!("{space}.overlay.opaque");
+    let opaque = sys::file::get_xattr(File::open(path).unwrap(), name.as_str());
     opaque.unwrap().is_some()
 }
 
 /// Unpacks, compares with what is expected (a tree, or `error: ` and a part of the message), and where there is a tree verifies it and packs
-/// it twice. What lies beside the directory stays as it was in any case.
+/// it twice. What lies beside the directory stays as it was in any case. `o:` is opaque, by the mark (`u:` where it is spelled) that goes with
+/// the way of mounting.
 fn check(what: &str, bytes: &[u8], expected: &str) {
+    for options in both() {
+        let expected = match options.userxattr {
+            true => expected.replace("o:", "u:"),
+            false => expected.to_string(),
+        };
+        check_by(what, bytes, &expected, &options);
+    }
+}
+
+fn check_by(what: &str, bytes: &[u8], expected: &str, options: &Options) {
     let scratch = Scratch::new();
     let (dir, outside) = (scratch.dir("root"), scratch.dir("outside"));
     fs::write(outside.join("victim"), "untouched").unwrap();
     let before = fs::metadata(outside.join("victim")).unwrap();
-    let found = unpacked(bytes, &dir);
+    let found = unpacked_by(bytes, &dir, options);
     let after = fs::metadata(outside.join("victim")).unwrap();
     assert_eq!(spell(&outside), "f:victim=untouched", "{what}");
     assert_eq!(
@@ -190,23 +215,19 @@ fn check(what: &str, bytes: &[u8], expected: &str) {
         (Err(error), Some(part)) => assert!(error.contains(part), "{what}: {error}"),
         (Ok(_), None) => {
             assert_eq!(spell(&dir), expected, "{what}");
-            let differences = verify(
-                bytes,
-                File::open(&dir).unwrap().as_fd(),
-                &Options::default(),
-            );
+            let differences = verify(bytes, File::open(&dir).unwrap().as_fd(), options);
             assert_eq!(differences.unwrap().0, Vec::<String>::new(), "{what}");
-            round(what, &dir, &scratch.dir("again"));
+            round(what, &dir, &scratch.dir("again"), options);
         }
         (found, _) => panic!("{what}: {found:?}, expected {expected}"),
     }
 }
 
 /// Packs a tree, unpacks that and packs it again.
-fn round(what: &str, dir: &Path, again: &Path) {
+fn round(what: &str, dir: &Path, again: &Path, options: &Options) {
     let (mut first, mut second) = (Vec::new(), Vec::new());
     let packed = pack(File::open(dir).unwrap().as_fd(), &mut first).unwrap();
-    let back = unpacked(&first, again).unwrap();
+    let back = unpacked_by(&first, again, options).unwrap();
     assert_eq!(packed.tar_sha256, back.tar_sha256, "{what}");
     pack(File::open(again).unwrap().as_fd(), &mut second).unwrap();
     assert!(first == second, "{what}: packed again it has other bytes");
