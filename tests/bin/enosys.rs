@@ -11,7 +11,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// What a kernel before the given version lacks.
-const CALLS: [(&str, i64); 11] = [
+const CALLS: [(&str, i64); 13] = [
+    ("statx", libc::SYS_statx),                         // 4.11
+    ("copy_file_range", libc::SYS_copy_file_range),     // not across file systems before 5.3
     ("open_tree", libc::SYS_open_tree),                 // 5.2
     ("move_mount", libc::SYS_move_mount),               // 5.2
     ("fsopen", libc::SYS_fsopen),                       // 5.2

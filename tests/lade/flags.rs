@@ -376,7 +376,11 @@ fn a_container_is_what_the_flags_say() {
         "ann\n/tmp"
     );
     assert_eq!(said(&["--entrypoint", "echo", &name, "it"]), "it");
-    refused(&lade, &["--tty", "--interactive", &name, "true"], &["TTY"]);
+    let done = run(&lade, &["--tty", &name, "sh", "-c", "test -t 1 && tty"]).run();
+    done.ok().prints("/dev/pts/0");
+    let done = run(&lade, &["--tty", "--interactive", &name, "true"]).run();
+    let said = "Error: the input device is not a TTY\nhint: leave out -i, or -t\n";
+    assert_eq!((done.rc, done.stderr().as_str()), (1, said), "{done}");
     refused(
         &lade,
         &["--runtime", "/no/such/runtime", &name, "true"],

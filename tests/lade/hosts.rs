@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Writes a file of our own kind and returns its path.
-fn native(lade: &Lade, text: &str) -> PathBuf {
+pub(crate) fn native(lade: &Lade, text: &str) -> PathBuf {
     let path = lade.env.dir.join("registries.toml");
     fs::write(&path, text).must(path.display());
     path

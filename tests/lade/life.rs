@@ -45,8 +45,12 @@ fn gone(lade: &Lade, id: &str, limit: u64) {
 fn a_killed_engine_takes_its_container_along() {
     let (lade, _registry, name) = pulled();
     let before = (lade.files(), lade.env.world());
-    for terminal in [None, Some(Pty::open())] {
-        let options: &[&str] = terminal.as_ref().map_or(&[], |_| &["-it"]);
+    for (options, terminal) in [
+        (&[] as &[&str], None),
+        // One that nobody looks at.
+        (&["-t"], None),
+        (&["-it"], Some(Pty::open())),
+    ] {
         let args = [options, &[name.as_str(), "sh", "-c", DEAF]].concat();
         let (mut running, mut terminal) = match terminal {
             None => (run(&lade, &args).spawn(), None),
@@ -68,7 +72,7 @@ fn a_killed_engine_takes_its_container_along() {
         let left: Vec<_> = lade.files().into_iter().filter(new).collect();
         assert!(left.is_empty(), "{left:?}");
     }
-    lade.env.as_before(&before.1, "after two kills");
+    lade.env.as_before(&before.1, "after three kills");
     lade.whole();
 }
 
@@ -177,20 +181,12 @@ fn a_closed_terminal_ends_its_container() {
 }
 
 #[test]
-fn what_has_not_that_terminal_or_network_is_refused() {
+fn what_has_not_that_network_or_annotation_is_refused() {
     let (lade, _registry, name) = pulled();
     for (args, parts) in [
         (
-            &["-t", &name, "true"] as &[&str],
-            &["the input device is not a TTY", "leave out -t"] as &[&str],
-        ),
-        (
-            &["-it", &name, "true"] as &[&str],
-            &["the input device is not a TTY"] as &[&str],
-        ),
-        (
-            &["--network", "bridge", &name, "true"],
-            &["network bridge is not there yet", "none"],
+            &["--network", "bridge", &name, "true"] as &[&str],
+            &["network bridge is not there yet", "none"] as &[&str],
         ),
         (
             &["--net", "default", &name, "true"],

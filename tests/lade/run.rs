@@ -292,6 +292,37 @@ fn a_terminal_with_job_control() {
 }
 
 #[test]
+fn where_there_is_no_terminal_a_container_is_given_one_all_the_same() {
+    let (lade, _registry, name) = plain();
+    let before = lade.env.world();
+    // Away from the terminal that the tests may be run on.
+    let alone = |args: &[&str]| {
+        let args = [&["run", "--rm", "--network", "none", "-t", &name], args].concat();
+        lade.cmd(&args).before("setsid", &["--fork", "--wait"])
+    };
+    // Both streams are the terminal; nothing comes in, what is left behind is ended, and all that was written comes out.
+    let script = "trap '' HUP; test -t 0 && tty && echo err >&2; seq 20000; sleep 1000 & exit 7";
+    let done = alone(&["sh", "-c", script]).run().exits(7);
+    let numbers = (1..=20000).map(|number| format!("{number}\r\n"));
+    let wanted = format!("/dev/pts/0\r\nerr\r\n{}", numbers.collect::<String>());
+    assert!(done.stdout() == wanted, "{} bytes", done.stdout().len());
+    assert_eq!(done.stderr(), "");
+    alone(&["nosuchprogram"])
+        .run()
+        .refused(127, &["nosuchprogram"]);
+    let script = "trap 'echo ended; exit 3' TERM; echo ready; while :; do sleep 0.1; done";
+    let running = alone(&["sh", "-c", script]).spawn();
+    running.expect("ready");
+    let engine = Lade::children(running.pid());
+    orlop_tests::sys::kill(engine[0], libc::SIGTERM).must("SIGTERM");
+    let done = running.wait().exits(3);
+    assert!(done.stdout().contains("ended\r\n"), "{done}");
+    lade.swept();
+    lade.env
+        .as_before(&before, "after containers with terminals");
+}
+
+#[test]
 fn a_run_of_another_data_root_is_left_alone() {
     let (lade, _registry, name) = plain();
     let running = run(

@@ -150,10 +150,14 @@ pub fn deny(command: &mut Command, call: i64, errno: i32) {
 
 /// Starts the program as the leader of a new session whose controlling terminal is its stdin.
 pub fn own_terminal(command: &mut Command) {
-    // SAFETY: setsid and this ioctl are async-signal-safe and take no pointer.
+    // SAFETY: setsid, signal with no handler and this ioctl are async-signal-safe and take no pointer of ours.
     unsafe {
         command.pre_exec(|| {
             check(libc::setsid())?;
+            // A shell has what it starts in the background pass them over, and the tests may be that.
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             check(libc::ioctl(0, libc::TIOCSCTTY, 0)).map(drop)
         });
     }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 pub use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
+use crate::fs::{self, Mode, OFlag};
 use crate::{Result, check, owned};
 
 /// Rows and columns of a terminal.
@@ -11,6 +12,14 @@ use crate::{Result, check, owned};
 pub struct Size {
     pub rows: u16,
     pub columns: u16,
+}
+
+/// Makes a pseudo-terminal in the devpts that is at `/dev/pts`: its master, and its other side.
+pub fn open() -> Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = fs::open("/dev/ptmx", flags, Mode::empty())?;
+    let peer = open_peer(&master)?;
+    Ok((master, peer))
 }
 
 /// Unlocks a master and opens its other side without a path (TIOCGPTPEER, Linux 4.13): nothing in a container's `/dev` is looked up.

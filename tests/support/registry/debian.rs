@@ -19,6 +19,8 @@ pub struct DebianOptions {
     pub tls: bool,
     /// With TLS: whoever comes has to show the certificate that `Debian::client` names.
     pub clients: bool,
+    /// Lines of its configuration beside these; paths in it begin at its directory, where its certificate is `cert.pem`.
+    pub more: &'static str,
 }
 
 /// A running docker-registry; dropping it ends it.
@@ -58,6 +60,7 @@ impl Debian {
         let child = Command::new("docker-registry")
             .arg("serve")
             .arg(dir.join("config.yml"))
+            .current_dir(&dir)
             .env("ORLOP_TEST", &env.tag)
             .env("OTEL_TRACES_EXPORTER", "none")
             .stdin(Stdio::null())
@@ -126,7 +129,7 @@ fn config(dir: &Path, options: DebianOptions, port: u16) -> String {
     if options.password {
         text += &format!("auth:\n  htpasswd:\n    realm: here\n    path: {dir}/htpasswd\n");
     }
-    text
+    text + options.more
 }
 
 /// Makes a certificate that has signed itself, and its key.

@@ -1,8 +1,8 @@
 //! Starting the runtime and passing signals on to it until it ends.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -47,11 +47,34 @@ impl Drop for Held {
     }
 }
 
+/// A terminal that nobody looks at. Runtimes show a container's own only where they have one, and it is there as long as this is.
+#[derive(Debug)]
+pub(super) struct StandIn {
+    _master: OwnedFd,
+    peer: OwnedFd,
+}
+
+impl StandIn {
+    /// Makes one for a container that wants a terminal where we have none: what it shows then goes to our standard output, as with docker.
+    fn wanted(run: &Run) -> Result<Option<Self>> {
+        if !run.options.terminal || terminals() > 0 || File::open("/dev/tty").is_ok() {
+            return Ok(None);
+        }
+        let (_master, peer) = sys::pty::open().context("open a terminal for the runtime")?;
+        Ok(Some(Self { _master, peer }))
+    }
+}
+
 /// Starts the runtime in the foreground, with our terminal and streams.
 ///
 /// It is told to end when this thread does, by whatever end. Orlop then ends its container, too; of another runtime that only passes the
-/// signal on, and of a container that does not hear it, what is left is swept later.
-pub(super) fn start(ground: Ground<'_>, run: &Run, bundle: &Bundle, id: &str) -> Result<Handle> {
+/// signal on, and of a container that does not hear it, what is left is swept later. What stands in for our terminal is to be kept till then.
+pub(super) fn start(
+    ground: Ground<'_>,
+    run: &Run,
+    bundle: &Bundle,
+    id: &str,
+) -> Result<(Handle, Option<StandIn>)> {
     let mut making = DirBuilder::new();
     making.recursive(true).mode(0o700);
     if let Err(error) = making.create(ground.state) {
@@ -70,6 +93,11 @@ pub(super) fn start(ground: Ground<'_>, run: &Run, bundle: &Bundle, id: &str) ->
     if !run.interactive {
         command.stdin(Stdio::null());
     }
+    let stand_in = StandIn::wanted(run)?;
+    if let Some(stand_in) = &stand_in {
+        let peer = stand_in.peer.try_clone();
+        sys::spawn::at_terminal(&mut command, peer.context("duplicate a terminal")?);
+    }
     // A shell at a terminal hears this one only.
     let last = if run.options.terminal {
         Signal::SIGHUP
@@ -79,7 +107,8 @@ pub(super) fn start(ground: Ground<'_>, run: &Run, bundle: &Bundle, id: &str) ->
     match sys::spawn::tie(&mut command, last).spawn() {
         Ok(child) => {
             let pid = Pid::from_raw(i32::try_from(child.id())?);
-            Handle::child(pid).context("take hold of the runtime")
+            let handle = Handle::child(pid).context("take hold of the runtime")?;
+            Ok((handle, stand_in))
         }
         Err(error) => bail!("{}", not_started(ground, &error)),
     }

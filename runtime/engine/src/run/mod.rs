@@ -171,7 +171,7 @@ fn within(
     let files = spec::files::make(network, name, &host.hosts, &host.resolv_conf);
     bundle.write(&spec, &files)?;
     root::attach(root, &bundle.root)?;
-    let runtime = attend::start(ground, run, &bundle, container.id())?;
+    let (runtime, _terminal) = attend::start(ground, run, &bundle, container.id())?;
     let kill = || end::kill(ground, container.id());
     let (exit, forced) = attend::attend(&runtime, signals, kill)?;
     let mut ended = end::settle(ground, container.id(), &bundle, exit)?;

@@ -2,7 +2,6 @@
 
 mod env;
 
-use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
@@ -96,6 +95,10 @@ impl Args {
 
 /// Runs a container and ends with its exit code. Whatever keeps it from being run is 125, as docker has it.
 pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
+    // Docker's words and its code, which scripts know.
+    if args.tty && args.interactive && !io::stdin().is_terminal() {
+        return Err(Failure::new("the input device is not a TTY").hint("leave out -i, or -t"));
+    }
     let ended = foreground(args, session).map_err(|failure| match failure.code {
         FAILED => failure.code(USAGE),
         _ => failure,
@@ -118,9 +121,6 @@ fn foreground(args: Args, session: &Session) -> Result<Ended, Failure> {
     if !args.sig_proxy {
         let failure = Failure::new("--sig-proxy=false: signals always reach the container");
         return Err(failure.hint("setsid lade run ... keeps those of a terminal away"));
-    }
-    if args.tty && !(io::stdin().is_terminal() || (!args.interactive && on_terminal())) {
-        return Err(Failure::new("the input device is not a TTY").hint("leave out -t"));
     }
     let network = args.network.parse();
     let network = network.map_err(|error| Failure::new(format!("--network: {error:#}")))?;
@@ -148,11 +148,6 @@ fn foreground(args: Args, session: &Session) -> Result<Ended, Failure> {
         remove: args.rm,
     };
     Ok(session.engine()?.run(&image.id, &run)?)
-}
-
-/// Tells whether there is a terminal to show the container's on: one of our streams, or that which we were started from.
-fn on_terminal() -> bool {
-    io::stdout().is_terminal() || io::stderr().is_terminal() || File::open("/dev/tty").is_ok()
 }
 
 fn annotation(text: &str) -> Result<(String, String), Failure> {
