@@ -65,20 +65,26 @@ fn a_token_server_without_tls_gets_no_login_of_a_registry_with_tls() {
         &lade,
         "auth:\n  token:\n    realm: http://plain.test/token\n    service: x\n    issuer: x\n    rootcertbundle: cert.pem\n",
     );
-    let done = weaker.cmd(&lade, &["pull", "secure.test/thing:one"]).run();
-    let parts = [
-        "secure.test: token: ",
-        "by http, which would show the login to others",
-        "hint: if it is meant to be so",
-    ];
-    assert_eq!(orlop_tests::complaint(&done, &[1], &parts), None, "{done}");
-    assert_eq!(weaker.told(), [""; 0]);
+    for args in [
+        &["pull", "secure.test/thing:one"][..],
+        &["login", "-u", "ann", "--password-stdin", "secure.test"],
+    ] {
+        let done = weaker.cmd(&lade, args).stdin("secret\n").run();
+        let parts = [
+            "secure.test: token: ",
+            "by http, which would show the login to others",
+            "hint: if it is meant to be so",
+        ];
+        assert_eq!(orlop_tests::complaint(&done, &[1], &parts), None, "{done}");
+        assert_eq!(weaker.told(), [""; 0], "{args:?}");
+    }
     // Where that is said, it is asked.
     let declared = weaker.cmd(&lade, &["pull", "secure.test/thing:one"]);
-    declared
+    let done = declared
         .env("LADE_INSECURE_REGISTRIES", "secure.test")
-        .run()
-        .refused(1, &["secure.test"]);
+        .run();
+    let parts = ["token of plain.test"];
+    assert_eq!(orlop_tests::complaint(&done, &[1], &parts), None, "{done}");
     let told = weaker.told();
     assert!(
         told[0].starts_with("GET http://plain.test/token?"),

@@ -370,6 +370,7 @@ pub(crate) fn asker(endpoint: &Endpoint, way: &Way, login: Option<Login>) -> Ask
         host: endpoint.host.clone(),
         tls,
         plain: endpoint.insecure || endpoint.base.scheme() == "http",
+        near: endpoint.near,
         login,
     }
 }

@@ -97,9 +97,7 @@ impl Client {
 
     /// Searches a registry: Docker Hub, or one that has kept the first protocol's search.
     pub async fn search(&self, host: &str, term: &str, limit: u32) -> Result<Vec<Found>> {
-        let server = self
-            .settle(&self.settings().hosts.plain(host, "", false)?)
-            .await?;
+        let server = self.settle(&self.settings().hosts.server(host)?).await?;
         let mut url = server.base.clone();
         if server.host == "docker.io" {
             // Cannot fail: it is a name.

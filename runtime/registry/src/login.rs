@@ -12,9 +12,7 @@ use crate::http::Call;
 impl Client {
     /// Shows a login to a host. Returns what is to be kept: an identity token in the place of the password, where the server gives one.
     pub async fn login(&self, host: &str, login: &Login) -> Result<Login> {
-        let server = self
-            .settle(&self.settings().hosts.plain(host, "", false)?)
-            .await?;
+        let server = self.settle(&self.settings().hosts.server(host)?).await?;
         let mut call = Call::get(server.base.clone(), &server.host, "login");
         call.tls = server.tls.clone();
         call.connect = server.connect;

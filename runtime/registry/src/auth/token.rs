@@ -15,6 +15,7 @@ use crate::auth::scope::Scopes;
 use crate::credentials::Login;
 use crate::error::{Error, Kind, Result, answered, insecure};
 use crate::hosts::Tls;
+use crate::hosts::address::is_loopback;
 use crate::http::{Answer, Call, Payload, Wire, date};
 use crate::secret::Secret;
 
@@ -68,6 +69,8 @@ pub(crate) struct Asker {
     pub(crate) tls: Tls,
     /// The registry was reached without TLS: so may its token server be.
     pub(crate) plain: bool,
+    /// So, but only because it is this machine: what is said to another one would be heard on the way.
+    pub(crate) near: bool,
     pub(crate) login: Option<Login>,
 }
 
@@ -253,7 +256,7 @@ fn check_realm(asker: &Asker, realm: &str) -> Result<Url> {
         })?;
     match url.scheme() {
         "https" => Ok(url),
-        "http" if asker.plain => Ok(url),
+        "http" if asker.plain && (!asker.near || is_loopback(&authority(&url))) => Ok(url),
         scheme => Err(Error::new(
             Kind::Blocked,
             format!(

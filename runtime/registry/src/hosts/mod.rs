@@ -150,6 +150,8 @@ pub(crate) struct Endpoint {
     pub(crate) tls: Tls,
     /// Plain HTTP may be tried where TLS is not spoken.
     pub(crate) insecure: bool,
+    /// Only because it is this machine: nobody has said so.
+    pub(crate) near: bool,
     pub(crate) headers: HeaderMap,
     pub(crate) connect: Option<Duration>,
 }
@@ -265,16 +267,15 @@ impl Hosts {
         let (host, path) = place.split_once('/').unwrap_or((place.as_str(), ""));
         let mut made = self.plain(host, path, rule.is_some_and(|rule| rule.insecure))?;
         made.able.push = true;
-        if let Some(rule) = rule {
-            made.adopt(&rule.server)?;
-        }
-        if let Some(own) = &configured.origin {
-            made.adopt(&own.server)?;
-            made.insecure |= own.insecure;
-            if let Some(base) = base(&own.url, own.override_path)? {
-                made.base = base;
-            }
-        }
+        made.adopt_all(rule, configured)?;
+        Ok(made)
+    }
+
+    /// Returns the server of a host, for what is not about one of its repositories: as those are asked, but never in another's place.
+    pub(crate) fn server(&self, host: &str) -> Result<Endpoint> {
+        let rule = self.rule(host, |rule| rule.location.is_none());
+        let mut made = self.plain(host, "", rule.is_some_and(|rule| rule.insecure))?;
+        made.adopt_all(rule, &containerd::load(&self.containerd, host)?)?;
         Ok(made)
     }
 
@@ -302,11 +303,12 @@ impl Hosts {
     }
 
     /// Returns a server by its host alone, with what is declared of the host.
-    pub(crate) fn plain(&self, host: &str, path: &str, insecure: bool) -> Result<Endpoint> {
+    fn plain(&self, host: &str, path: &str, insecure: bool) -> Result<Endpoint> {
         let hub = [HUB, HUB_SERVER, "index.docker.io"].contains(&host);
         let server = if hub { HUB_SERVER } else { host };
         let declared = self.insecure.iter().any(|declared| declared.covers(host));
-        let insecure = insecure || declared || address::is_loopback(host);
+        let near = !insecure && !declared && address::is_loopback(host);
+        let insecure = insecure || declared || near;
         let mut tls = docker::certificates(&self.certs, host)?;
         tls.anybody = insecure && tls.authorities.is_empty();
         let base = Url::parse(&format!("https://{server}/v2/")).map_err(|error| {
@@ -323,6 +325,7 @@ impl Hosts {
             able: Able::PULL,
             tls,
             insecure,
+            near,
             headers: HeaderMap::new(),
             connect: None,
         })
@@ -346,6 +349,27 @@ impl Rule {
 }
 
 impl Endpoint {
+    /// Takes over what our own file or podman's says of the server, and then containerd's.
+    fn adopt_all(
+        &mut self,
+        rule: Option<&Rule>,
+        configured: &containerd::Configured,
+    ) -> Result<()> {
+        if let Some(rule) = rule {
+            self.adopt(&rule.server)?;
+        }
+        let Some(own) = &configured.origin else {
+            return Ok(());
+        };
+        self.adopt(&own.server)?;
+        self.insecure |= own.insecure;
+        self.near &= !own.insecure;
+        if let Some(base) = base(&own.url, own.override_path)? {
+            self.base = base;
+        }
+        Ok(())
+    }
+
     fn adopt(&mut self, server: &Server) -> Result<()> {
         self.tls.anybody |= server.tls.anybody;
         self.tls

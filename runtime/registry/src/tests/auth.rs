@@ -285,6 +285,32 @@ fn a_login_in_a_form_stays_with_its_host() {
 }
 
 #[test]
+fn a_server_on_this_machine_has_no_token_server_elsewhere_without_tls() {
+    // One that forwards to another machine, for instance. Port 1 answers nobody.
+    for (realm, declared, want) in [
+        ("http://far.invalid/token", false, Kind::Blocked),
+        ("http://10.0.0.1/token", false, Kind::Blocked),
+        ("http://127.0.0.2:1/token", false, Kind::Connect),
+        ("http://localhost:1/token", false, Kind::Connect),
+        ("https://localhost:1/token", false, Kind::Connect),
+        ("http://far.invalid/token", true, Kind::Connect),
+    ] {
+        let challenge = format!(r#"Bearer realm="{realm}",service=s"#);
+        let server =
+            Server::start(move |_| reply(401, "").with("www-authenticate", challenge.clone()));
+        let mut hosts = Hosts::default();
+        if declared {
+            hosts.insecure(&server.host).unwrap();
+        }
+        let credentials = Credentials::default().with(&server.host, ann());
+        let client = client_with(hosts, credentials);
+        let what = layer(&content(BLOB));
+        let error = wait(fetch(&client, &repository(&server.host), &what, 0..1000)).unwrap_err();
+        assert_eq!(error.kind(), want, "{realm}: {error}");
+    }
+}
+
+#[test]
 fn a_helper_program_that_is_missing_is_told_once_and_asked_no_more() {
     let open = Server::start(|request| match asks(request).as_str() {
         _ if request.path.starts_with("/token") => reply(200, r#"{"token":"anybody"}"#),
