@@ -67,7 +67,8 @@ pub fn prepare(dir: &Path, root: Option<&Path>) -> Result<()> {
 /// Makes the mount, attached nowhere yet.
 ///
 /// A single layer without changes is bound; layers are not bound as a container's root, so what one layer marks as removed
-/// shows there as the device 0:0 that the mark is. Needs the new mount interface (Linux 5.2), or [`sys::mount::claim_namespace`].
+/// shows there as the device 0:0 that the mark is. Needs the new mount interface (Linux 5.2), or [`sys::mount::claim_namespace`]; [`show`]
+/// needs neither.
 pub fn mount(plan: &Plan<'_>, userxattr: bool) -> Result<Loose> {
     if plan.layers.len() > MOST {
         bail!(
@@ -81,6 +82,32 @@ pub fn mount(plan: &Plan<'_>, userxattr: bool) -> Result<Loose> {
         ([layer], None) => bind(layer, to_look_at()),
         _ => overlay::mount(plan, userxattr),
     }
+}
+
+/// Makes the mount of what is to be looked at, and puts it on an empty directory. Where the kernel has no mounts that are attached
+/// nowhere (before Linux 5.12), one mount(2) does both.
+pub fn show(layers: Vec<&Path>, userxattr: bool, at: &Path) -> Result<()> {
+    let plan = Plan {
+        layers,
+        upper: None,
+    };
+    if !(1..=MOST).contains(&plan.layers.len()) || has_loose(at) {
+        let loose = mount(&plan, userxattr)?;
+        let attached = sys::fs::open_path(at).and_then(|point| loose.attach(point));
+        return attached
+            .map(drop)
+            .map_err(|errno| refused("mount on", at, errno));
+    }
+    old::mount_on(&plan, userxattr, at)
+}
+
+/// Whether a mount can be made that is attached nowhere, and be given attributes. What else is wrong is said by whoever makes one.
+fn has_loose(at: &Path) -> bool {
+    let made = sys::mount::clone_path(at, Extent::One).and_then(|mut loose| {
+        loose.set(Extent::One, to_look_at(), Attr::empty(), None)?;
+        Ok(!loose.is_promise())
+    });
+    made.unwrap_or_else(|errno| errno != Errno::ENOSYS)
 }
 
 /// What a mount is that belongs to no container: its files are an image's, and the host's users could use them.

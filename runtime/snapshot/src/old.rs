@@ -5,7 +5,7 @@
 //! the mount namespace: hence a thread of its own, whose namespace, and the mount in it, end with it; a copy of the mount stays.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use sys::Errno;
@@ -20,8 +20,35 @@ const NUMBERS: &str = "/proc/self/fd";
 
 /// Makes the mount in a namespace that ends at once.
 pub(crate) fn mount(plan: &Plan<'_>, userxattr: bool) -> Result<Loose> {
+    in_thread(|| apart(plan, userxattr))
+}
+
+/// Makes a mount to look at in its place. What is seen there is never more than that: it is whole, and all its flags are set, at once.
+pub(crate) fn mount_on(plan: &Plan<'_>, userxattr: bool, at: &Path) -> Result<()> {
+    in_thread(|| {
+        sys::process::own_directory()
+            .map_err(|errno| anyhow!("leave the working directory: {}", sys::reason(errno)))?;
+        let open_at = || sys::fs::open_path(at).map_err(|errno| refused("open", at, errno));
+        let target = open_at()?;
+        let mut opened = Opened::new(plan)?;
+        if opened.layers.len() == 1 {
+            // An overlay without changes has two layers at least: below the only one, the directory itself, which is empty.
+            opened.layers.push(open_at()?);
+        }
+        enter_numbers()?;
+        let point = number(&target);
+        let mounted = attempt(
+            &opened.data(plan, userxattr, false),
+            plan,
+            Path::new(&point),
+        );
+        mounted.map_err(|errno| failed(plan, errno, None))
+    })
+}
+
+fn in_thread<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().spawn_scoped(scope, || apart(plan, userxattr));
+        let thread = std::thread::Builder::new().spawn_scoped(scope, body);
         let thread = thread.context("start a thread to mount in")?;
         // Only a panic is no answer, and it is passed on as one.
         thread
@@ -41,22 +68,8 @@ fn apart(plan: &Plan<'_>, userxattr: bool) -> Result<Loose> {
     // Seen by nobody, so any directory will do.
     let point = *plan.layers.first().context("an image of no layers")?;
     let opened = Opened::new(plan)?;
-    sys::fs::chdir(NUMBERS).map_err(|errno| refused("enter", Path::new(NUMBERS), errno))?;
-    let mount = |volatile| {
-        let data = opened.data(plan, userxattr, volatile);
-        let flags = if plan.upper.is_some() {
-            MsFlags::empty()
-        } else {
-            MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV
-        };
-        sys::mount::mount(
-            Some("overlay"),
-            point,
-            Some("overlay"),
-            flags,
-            Some(data.as_str()),
-        )
-    };
+    enter_numbers()?;
+    let mount = |volatile| attempt(&opened.data(plan, userxattr, volatile), plan, point);
     let mounted = match mount(true) {
         // It saves time and nothing else; Linux 5.10.
         Err(Errno::EINVAL) if plan.upper.is_some_and(|upper| upper.volatile) => mount(false),
@@ -72,6 +85,25 @@ fn apart(plan: &Plan<'_>, userxattr: bool) -> Result<Loose> {
         ),
         Err(errno) => Err(refused("copy the mount of", point, errno)),
     }
+}
+
+fn attempt(data: &str, plan: &Plan<'_>, point: &Path) -> Result<(), Errno> {
+    let flags = if plan.upper.is_some() {
+        MsFlags::empty()
+    } else {
+        MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV
+    };
+    let overlay = Some("overlay");
+    sys::mount::mount(overlay, point, overlay, flags, Some(data))
+}
+
+fn enter_numbers() -> Result<()> {
+    sys::fs::chdir(NUMBERS).map_err(|errno| refused("enter", Path::new(NUMBERS), errno))
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    sys::fs::open(path, flags, Mode::empty()).map_err(|errno| refused("open layer", path, errno))
 }
 
 /// Makes the mount on the stage, in a mount namespace that the caller has said to be its own.
@@ -95,7 +127,7 @@ pub(crate) fn on_stage(mut context: NewFs, plan: &Plan<'_>, userxattr: bool) -> 
     }
     let here = Path::new(".");
     let back = sys::fs::open_path(here).map_err(|errno| refused("open", here, errno))?;
-    sys::fs::chdir(NUMBERS).map_err(|errno| refused("enter", Path::new(NUMBERS), errno))?;
+    enter_numbers()?;
     let mounted = finish(context, plan);
     sys::fs::fchdir(&back).map_err(|errno| refused("go back to", here, errno))?;
     mounted
@@ -110,15 +142,10 @@ struct Opened {
 
 impl Opened {
     fn new(plan: &Plan<'_>) -> Result<Self> {
-        let open = |path: PathBuf| {
-            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            let opened = sys::fs::open(&path, flags, Mode::empty());
-            opened.map_err(|errno| refused("open layer", &path, errno))
-        };
-        let layers = plan.layers.iter().rev().map(|layer| open(layer.into()));
+        let layers = plan.layers.iter().rev().map(|layer| open(layer));
         let upper = plan.upper.map(|upper| {
             let (upper, work) = (upper.dir.join("upper"), upper.dir.join("work"));
-            anyhow::Ok((open(upper)?, open(work)?))
+            anyhow::Ok((open(&upper)?, open(&work)?))
         });
         Ok(Self {
             layers: layers.collect::<Result<_>>()?,

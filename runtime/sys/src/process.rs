@@ -220,6 +220,13 @@ pub fn unshare(kinds: Namespaces) -> Result<()> {
     Ok(())
 }
 
+/// Gives this thread a working directory, a root and a umask of its own, which begin as those of all threads.
+pub fn own_directory() -> Result<()> {
+    // SAFETY: unshare takes integers only; no memory or descriptors become unshared.
+    check(unsafe { libc::unshare(libc::CLONE_FS) }.into())?;
+    Ok(())
+}
+
 /// Sends a signal by number to a process id; for processes that only a cgroup's list knows.
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: kill takes integers only.

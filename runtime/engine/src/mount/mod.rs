@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use image::Digest;
 use serde_json::{Value, json};
-use sys::fs::open_path;
 use sys::mount::{MntFlags, umount2};
 use sys::mountinfo::Entry;
 
@@ -93,17 +92,13 @@ impl Engine {
         }
         refuse_full(&path)?;
         let layers = self.layer_paths(&found.id)?;
-        let plan = snapshot::Plan {
-            layers: layers.iter().map(PathBuf::as_path).collect(),
-            upper: None,
-        };
-        let loose = snapshot::mount(&plan, crate::unpack::options().userxattr)?;
+        let layers = layers.iter().map(PathBuf::as_path).collect();
         let note = self.note(&path, &found.id, None)?;
-        let attached = attach(loose, &path);
-        if attached.is_err() {
+        let mounted = snapshot::show(layers, crate::unpack::options().userxattr, &path);
+        if mounted.is_err() {
             fs::remove_file(&note).with_context(|| format!("remove {}", note.display()))?;
         }
-        attached?;
+        mounted?;
         // Only now can it be told from others that somebody makes there.
         let top = tops(&tables::own()?).remove(&path);
         self.note(&path, &found.id, top.as_deref())?;
@@ -286,10 +281,4 @@ fn refuse_full(path: &Path) -> Result<()> {
     }
     let text = format!("mount on {}: the directory is not empty", path.display());
     Err(Error::new(Kind::Conflict, text).with_hint("name an empty one, or none at all"))
-}
-
-fn attach(loose: sys::mount::Loose, path: &Path) -> anyhow::Result<()> {
-    let said = |errno| anyhow!("mount on {}: {}", path.display(), sys::reason(errno));
-    let target = open_path(path).map_err(said)?;
-    loose.attach(&target).map(drop).map_err(said)
 }
