@@ -255,6 +255,53 @@ fn a_new_login_counts_more_than_an_old_one_elsewhere() {
     assert_eq!(lade.says(&["logout", &host]), line);
 }
 
+#[test]
+fn a_kept_login_is_tried_before_another_is_asked_for() {
+    let lade = Lade::new();
+    let registry = Registry::new().with(|manner| manner.auth = Auth::basic("ann", SECRET));
+    let host = registry.host();
+    let again = || lade.cmd(&["login", &host]);
+    let interactive = "Cannot perform an interactive login from a non TTY device";
+    let done = again().run().exits(1);
+    assert!(done.stderr().contains(interactive), "{done}");
+    assert_eq!(done.stdout(), "");
+    login(&lade, &host, SECRET).run().ok();
+    let done = again().run().ok();
+    let tried = "Authenticating with existing credentials...\n";
+    assert_eq!(done.stdout(), format!("{tried}Login Succeeded\n"));
+    // Who names himself is asked for his password.
+    let done = lade.cmd(&["login", "-u", "ann", &host]).run().exits(1);
+    assert!(
+        done.stdout().is_empty() && done.stderr().contains(interactive),
+        "{done}"
+    );
+    // One that counts no more is not the end where somebody can be asked.
+    write_config(&lade, &json!({"auths": {&host: {"auth": "YW5uOm9sZA=="}}}));
+    let done = again().run().exits(1);
+    assert_eq!(done.stdout(), tried);
+    let said = done.stderr();
+    assert!(
+        said.contains("Stored credentials invalid or expired") && said.contains(interactive),
+        "{done}"
+    );
+    let mut terminal = Pty::open();
+    let running = again().on(&terminal).spawn();
+    terminal.expect("Stored credentials invalid or expired");
+    terminal.expect("Username (ann): ");
+    terminal.send("\n");
+    terminal.expect("Password: ");
+    terminal.send(&format!("{SECRET}\n"));
+    terminal.expect("Login Succeeded");
+    running.wait().ok();
+    // A registry that is not there is told of, and nobody is asked.
+    drop(registry);
+    let done = again().run().exits(1);
+    assert!(
+        done.stderr().contains(&host) && !done.stderr().contains(interactive),
+        "{done}"
+    );
+}
+
 /// Writes a helper program `docker-credential-tested`, and returns a search path with it.
 fn helper(lade: &Lade, script: &str) -> String {
     let bin = lade.env.dir.join("bin");

@@ -33,13 +33,10 @@ impl Registries {
         })
     }
 
-    /// Returns the user of the login that is kept for a host; nobody where a program that keeps logins cannot say.
-    pub fn logged_in(&self, host: Option<&str>) -> Result<Option<String>> {
+    /// Returns the login that is kept for a host; none where a program that keeps logins cannot say.
+    pub fn kept_login(&self, host: Option<&str>) -> Result<Option<Login>> {
         let login = self.credentials()?.lookup(&normal(host), "");
-        Ok(match login.unwrap_or_default() {
-            Some(Login::Password { user, .. } | Login::Identity { user, .. }) => Some(user),
-            _ => None,
-        })
+        Ok(login.unwrap_or_default())
     }
 
     /// Forgets a login, in whichever files it is; returns docker's line.

@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
-use engine::{Login, Registries, Secret};
+use engine::{Kind, LoggedIn, Login, Secret};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
-use crate::failure::{Failure, print_lines};
+use crate::failure::{Failure, print, print_lines};
 use crate::session::Session;
 
 /// Log in to a registry
@@ -49,11 +49,23 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
             "Must provide --username with --password-stdin",
         ));
     }
-    let registries = session.registries();
+    let (registries, server) = (session.registries(), args.server.as_deref());
     let login = match (args.username, args.password) {
         (Some(user), Some(password)) => (user, password),
         (Some(user), None) if args.password_stdin => (user, from_stdin(&mut io::stdin().lock())?),
-        (user, password) => asked(registries, args.server.as_deref(), user, password)?,
+        (None, None) => {
+            let kept = registries.kept_login(server)?;
+            if let Some(kept) = &kept
+                && let Some(done) = again(server, kept, session)?
+            {
+                return tell(done, session);
+            }
+            asked(kept.as_ref().and_then(user_of), None, None)?
+        }
+        (user, password) => {
+            let kept = registries.kept_login(server)?;
+            asked(kept.as_ref().and_then(user_of), user, password)?
+        }
     };
     let (user, password) = login;
     if user.is_empty() || password.expose().is_empty() {
@@ -61,7 +73,34 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
         return Err(Failure::new(format!("login: the {missing} is empty")));
     }
     let login = Login::Password { user, password };
-    let done = registries.login(args.server.as_deref(), &login)?;
+    tell(registries.login(server, &login)?, session)
+}
+
+/// Tries what was kept of an earlier login, as docker does before it asks for another. Nothing where it is refused.
+fn again(
+    server: Option<&str>,
+    kept: &Login,
+    session: &Session,
+) -> Result<Option<LoggedIn>, Failure> {
+    print("Authenticating with existing credentials...\n")?;
+    match session.registries().login(server, kept) {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if matches!(error.kind(), Kind::Unauthorized | Kind::Denied) => {
+            session.warn("Stored credentials invalid or expired");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn user_of(login: &Login) -> Option<&str> {
+    match login {
+        Login::Password { user, .. } | Login::Identity { user, .. } => Some(user),
+        Login::Token(_) => None,
+    }
+}
+
+fn tell(done: LoggedIn, session: &Session) -> Result<(), Failure> {
     if let Some(file) = done.plain {
         let file = file.display();
         let warning = format!("WARNING! Your password will be stored unencrypted in {file}.");
@@ -83,10 +122,9 @@ fn without_end(line: &str) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
 }
 
-/// Asks on the terminal for what the line does not say.
+/// Asks on the terminal for what the line does not say. `known` is who was logged in before.
 fn asked(
-    registries: &Registries,
-    server: Option<&str>,
+    known: Option<&str>,
     user: Option<String>,
     password: Option<Secret>,
 ) -> Result<(String, Secret), Failure> {
@@ -97,11 +135,10 @@ fn asked(
     let user = match user {
         Some(user) => user,
         None => {
-            let known = registries.logged_in(server)?;
-            let prompt = known.as_ref().map(|known| format!("Username ({known}): "));
+            let prompt = known.map(|known| format!("Username ({known}): "));
             let line = ask(prompt.as_deref().unwrap_or("Username: "))?;
             match known {
-                Some(known) if line.is_empty() => known,
+                Some(known) if line.is_empty() => known.to_owned(),
                 _ => line,
             }
         }
