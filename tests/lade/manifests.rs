@@ -262,6 +262,57 @@ fn a_manifest_is_shown_as_it_is() {
 }
 
 #[test]
+fn a_list_that_is_put_together_here_is_shown_with_its_members() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let images = [image_for("amd64", 1), image_for("arm64", 2).docker()];
+    let names = [0, 1].map(|at| registry.serve(&format!("thing:t{at}"), &images[at]));
+    let list = registry.name("thing:all");
+    lade.ok(&["manifest", "create", &list, &names[0], &names[1]]);
+    lade.ok(&["manifest", "annotate", &list, &names[1], "--variant", "v9"]);
+    // One of them is here now; it is shown when nobody can be asked, too.
+    lade.ok(&["pull", &names[0]]);
+    let inspect = |args: &[&str]| -> Value {
+        let said = lade.says(&[&["manifest", "inspect"], args].concat());
+        serde_json::from_str(&said).must("JSON")
+    };
+    let of = |image: &Image| -> Value { serde_json::from_slice(&image.manifest).must("JSON") };
+    let shown = inspect(&["-v", &list]);
+    let wanted = serde_json::json!([
+        {
+            "Ref": names[0],
+            "Descriptor": {
+                "mediaType": images[0].media_type,
+                "digest": images[0].digest(),
+                "size": images[0].manifest.len(),
+                "platform": {"architecture": "amd64", "os": "linux"},
+            },
+            "OCIManifest": of(&images[0]),
+        },
+        {
+            "Ref": names[1],
+            "Descriptor": {
+                "mediaType": DOCKER_MANIFEST,
+                "digest": images[1].digest(),
+                "size": images[1].manifest.len(),
+                "platform": {"architecture": "arm64", "os": "linux", "variant": "v9"},
+            },
+            "SchemaV2Manifest": of(&images[1]),
+        },
+    ]);
+    assert_eq!(shown, wanted, "{shown}");
+    // A member, by the list's name and its own.
+    assert_eq!(inspect(&["-v", &list, &names[1]]), wanted[1]);
+    assert_eq!(inspect(&[&list, &names[1]]), of(&images[1]));
+    let other = registry.name("thing:other");
+    for args in [[list.as_str(), &other], [&other, &names[1]]] {
+        let args = [&["manifest", "inspect"] as &[&str], &args].concat();
+        lade.fails(&args, &["No such manifest", args[3]]);
+    }
+    drop(registry);
+    assert_eq!(inspect(&["-v", &list, &names[0]]), wanted[0]);
+}
+
+#[test]
 fn a_purge_keeps_what_was_added_meanwhile() {
     let (lade, registry) = (Lade::new(), Registry::new());
     let names = [1, 2].map(|n| registry.serve(&format!("part{n}:one"), &Image::noise(n, 1, 1000)));

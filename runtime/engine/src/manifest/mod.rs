@@ -12,6 +12,7 @@ use registry::{Client, Which};
 use serde_json::{Value, json};
 use store::Store;
 
+use self::draft::{Draft, Member};
 use crate::documents::{self, Read};
 use crate::find::by_name;
 use crate::progress::Quiet;
@@ -22,10 +23,12 @@ pub use create::ManifestCreate;
 pub use push::ManifestPush;
 
 /// How to look at a manifest.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ManifestInspect {
     /// With descriptors, and for each member of a list its manifest.
     pub verbose: bool,
+    /// The list that is put together here and that it is a member of.
+    pub list: Option<String>,
 }
 
 impl Registries {
@@ -34,9 +37,31 @@ impl Registries {
     pub fn manifest_inspect(&self, name: &str, options: &ManifestInspect) -> Result<Value> {
         let reference = parse(name)?;
         let store = self.begun();
-        let draft = store.as_ref().map(|store| draft::read(store, &reference));
-        if let Some(draft) = draft.transpose()?.flatten() {
-            return Ok(json_of(&draft.index()?.to_bytes())?);
+        if let Some(list) = &options.list {
+            let draft = draft_of(store.as_ref(), &parse(list)?)?;
+            let members = draft.into_iter().flat_map(|draft| draft.members);
+            let mut members = members.filter(|member| member.name == reference.canonical());
+            let none = || Error::not_found(format!("No such manifest: {reference}"));
+            let member = members.next().ok_or_else(none)?;
+            let document = self.member_document(&member, store.as_ref())?;
+            return Ok(match options.verbose {
+                true => verbose(&reference, &document, Some(&member.descriptor))?,
+                false => json_of(&document.bytes)?,
+            });
+        }
+        if let Some(draft) = draft_of(store.as_ref(), &reference)? {
+            if !options.verbose {
+                return Ok(json_of(&draft.index()?.to_bytes())?);
+            }
+            let members = draft.members.iter().map(|member| {
+                let document = self.member_document(member, store.as_ref())?;
+                Ok(verbose(
+                    &parse(&member.name)?,
+                    &document,
+                    Some(&member.descriptor),
+                )?)
+            });
+            return members.collect();
         }
         let document = self.document_or_ours(&reference, store.as_ref())?;
         if !options.verbose {
@@ -54,6 +79,17 @@ impl Registries {
                 Ok(Value::Array(members))
             }
         }
+    }
+
+    /// Returns the manifest of a member of a list that is put together here: what is here, else what its registry has.
+    fn member_document(&self, member: &Member, store: Option<&Store>) -> Result<Read<Document>> {
+        let digest = member.descriptor.digest;
+        if let Some(store) = store
+            && store.blob(&digest)?.is_some()
+        {
+            return Ok(documents::read(store, &digest)?);
+        }
+        self.document(&parse(&member.name)?.with_digest(digest))
     }
 
     /// Asks the registry for a document.
@@ -103,6 +139,11 @@ async fn fetch(client: &Client, reference: &Reference) -> anyhow::Result<Read<Do
     let which = Which::from(reference);
     let fetched = client.manifest(&reference.repository, &which).await?;
     documents::parse(fetched.digest, fetched.bytes, Some(&fetched.media_type))
+}
+
+fn draft_of(store: Option<&Store>, name: &Reference) -> Result<Option<Draft>> {
+    let draft = store.map(|store| draft::read(store, name));
+    Ok(draft.transpose()?.flatten())
 }
 
 fn parse(name: &str) -> Result<Reference> {

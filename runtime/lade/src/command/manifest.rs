@@ -147,11 +147,14 @@ impl Command {
 }
 
 fn inspect(args: &Inspect, session: &Session) -> Result<(), Failure> {
+    let (list, name) = match args.names.as_slice() {
+        [name] => (None, name),
+        [list, name, ..] => (Some(list.clone()), name),
+        [] => return Ok(()),
+    };
     let options = ManifestInspect {
         verbose: args.verbose,
-    };
-    let Some(name) = args.names.last() else {
-        return Ok(());
+        list,
     };
     let shown = session.registries().manifest_inspect(name, &options)?;
     print(&format!("{}\n", indented(shown, b"\t")?))
