@@ -224,6 +224,8 @@ fn what_asks_registries_only_makes_no_data_root() {
         &["manifest", "inspect", &name],
         &["version"],
         &["completion", "bash"],
+        &["completion", "zsh"],
+        &["completion", "fish"],
     ] {
         lade.ok(args);
     }
@@ -378,4 +380,81 @@ fn what_the_runtime_refuses_is_json_too() {
     let line: serde_json::Value = serde_json::from_str(line).must(line);
     assert_eq!(line["level"], "error");
     assert!(line["msg"].to_string().contains("nosuchprogram"), "{done}");
+}
+
+#[test]
+fn shells_complete_names_of_images_and_options() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("thing:one", &Image::noise(1, 1, 1000));
+    lade.ok(&["pull", &name]);
+    for tag in ["box:one", "box:two", "other:one"] {
+        lade.ok(&["tag", &name, tag]);
+    }
+    // Each shell reads the script as a user has it read, and is asked what a line may become.
+    let bash = r#". <("$0" completion bash)
+        complete_line() { COMP_LINE=$1 COMP_POINT=${#1}; _lade; printf '%s\n' "${COMPREPLY[@]}"; }"#;
+    let zsh = r#"compdef() {}; _files() {}; compadd() { shift; print -rl -- "$@" }
+        . <("$0" completion zsh)
+        complete_line() { words=("${(@s: :)1}"); CURRENT=$#words PREFIX=$words[-1]; _lade }"#;
+    let fish = r#""$argv[1]" completion fish | source
+        function complete_line; complete -C $argv[1]; end"#;
+    let dir = lade.env.dir.join("bin");
+    fs::create_dir(&dir).must("a directory");
+    std::os::unix::fs::symlink(orlop_tests::lade(), dir.join("lade")).must("a link");
+    let search = format!("{}:{}", dir.display(), std::env::var("PATH").must("PATH"));
+    for (shell, script) in [("bash", bash), ("zsh", zsh), ("fish", fish)] {
+        if lade.other("which").arg(shell).run().rc != 0 {
+            orlop_tests::skip(shell, "not here");
+            continue;
+        }
+        let asked = |line: &str| {
+            let script = format!("{script}\ncomplete_line '{line}'");
+            let done = lade.other(shell).args(["-c", &script, "lade"]);
+            let done = done
+                .env("PATH", &search)
+                .env("LADE_DATA_ROOT", &lade.data)
+                .env("LADE_RUN_ROOT", &lade.run)
+                .run()
+                .ok();
+            assert_eq!(done.stderr(), "", "{done}");
+            done.stdout()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        for (line, words) in [
+            ("lade rmi bo", "box:one box:two"),
+            ("lade pu", "pull push"),
+            ("lade images --no", "--no-trunc"),
+            ("lade image unm", "unmount"),
+        ] {
+            assert_eq!(asked(line), words, "{shell}: {line}");
+        }
+        // bash takes a colon for the end of a word.
+        let ends = if shell == "bash" { "two" } else { "box:two" };
+        assert_eq!(asked("lade rmi box:tw"), ends, "{shell}");
+    }
+}
+
+#[test]
+fn a_version_is_of_the_program_and_of_the_runtime() {
+    let lade = Lade::new();
+    let said = lade.says(&["version"]);
+    let begins = |line: &str| said.lines().any(|other| other.starts_with(line));
+    for line in ["Client:", " Version: ", "Runtime:", " orlop version "] {
+        assert!(begins(line), "{line:?}: {said}");
+    }
+    // It answers whatever there is.
+    let none = lade.says(&["--runtime", "/no/such/runtime", "version"]);
+    assert!(none.contains("Runtime:\n /no/such/runtime: "), "{none}");
+    for (template, same) in [
+        ("{{.Server.Version}}", "{{.Client.Version}}"),
+        (
+            "{{.Server.Os}}/{{.Server.Arch}}",
+            "{{.Client.Os}}/{{.Client.Arch}}",
+        ),
+    ] {
+        let says = |template| lade.says(&["version", "--format", template]);
+        assert_eq!(says(template), says(same));
+    }
 }

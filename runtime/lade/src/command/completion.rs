@@ -17,16 +17,21 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Copy)]
 enum Shell {
     Bash,
+    Zsh,
+    Fish,
 }
 
 fn shell(text: &str) -> Result<Shell, &'static str> {
     match text {
         "bash" => Ok(Shell::Bash),
-        _ => Err("only bash is known so far"),
+        "zsh" => Ok(Shell::Zsh),
+        "fish" => Ok(Shell::Fish),
+        _ => Err("bash, zsh and fish are known"),
     }
 }
 
-/// The words come from `lade internal complete`, so the script knows nothing that could grow old.
+// The words come from `lade internal complete`, so the scripts know nothing that could grow old.
+
 const BASH: &str = r#"# Completion of lade's lines in bash: . <(lade completion bash)
 _lade() {
     local line=${COMP_LINE:0:COMP_POINT} words last
@@ -41,9 +46,36 @@ _lade() {
 complete -o default -F _lade lade
 "#;
 
+/// Read by a shell, or found by its name, `_lade`, in one of the directories of `fpath`: then it is run at once.
+const ZSH: &str = r#"#compdef lade
+# Completion of lade's lines in zsh: . <(lade completion zsh)
+_lade() {
+    local -a found
+    found=(${(f)"$(command $words[1] internal complete -- "${(@Q)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)"})
+    if (( $#found )); then
+        compadd -- $found
+    else
+        _files
+    fi
+}
+compdef _lade lade
+if [[ $funcstack[1] == _lade ]]; then _lade; fi
+"#;
+
+const FISH: &str = r#"# Completion of lade's lines in fish: lade completion fish | source
+function __lade_words
+    set -l words (commandline -opc)
+    set -l last (commandline -ct)
+    command $words[1] internal complete -- $words[2..-1] "$last" 2>/dev/null
+end
+complete -c lade -a '(__lade_words)'
+"#;
+
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match args.shell {
         Shell::Bash => print(BASH),
+        Shell::Zsh => print(ZSH),
+        Shell::Fish => print(FISH),
     }
 }
 

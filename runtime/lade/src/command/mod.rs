@@ -152,7 +152,7 @@ impl Command {
             Self::Login(args) => login::run(args, session),
             Self::Logout(args) => logout::run(&args, session),
             Self::Info(args) | Self::System(System::Info(args)) => info::run(&args, session),
-            Self::Version(args) => version::run(&args),
+            Self::Version(args) => version::run(&args, session),
             Self::Image(Image::Prune(args)) => prune::run(&args, session),
             Self::Image(Image::Verify(args)) => verify::run(&args, session),
             Self::Image(Image::Mount(args)) => mount::run(&args, session),

@@ -210,8 +210,8 @@ fn arguments_are_counted() {
         1,
     );
     check(
-        "completion zsh",
-        "invalid argument \"zsh\" for <SHELL>: only bash is known so far",
+        "completion csh",
+        "invalid argument \"csh\" for <SHELL>: bash, zsh and fish are known",
         Some("usage: lade completion <SHELL>; see lade completion --help"),
         1,
     );
