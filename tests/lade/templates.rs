@@ -2,7 +2,7 @@
 
 use crate::others::Docker;
 use orlop_tests::registry::image::docker_archive;
-use orlop_tests::registry::{Image, Layer};
+use orlop_tests::registry::{Image, Layer, Registry};
 use orlop_tests::{Lade, Must};
 use serde_json::json;
 use std::fs;
@@ -230,6 +230,24 @@ fn other_templates_have_dockers_fields() {
             &["Nosuch", "--format"],
         );
     }
+}
+
+#[test]
+fn a_moment_is_shown_with_the_fractions_that_the_config_has() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let moment = "2024-02-29T12:30:15.123456789Z";
+    let image = Image::with(vec![Layer::noise(1, 100)], |config| {
+        config["created"] = moment.into();
+    });
+    let name = registry.serve("thing:one", &image);
+    lade.ok(&["pull", &name]);
+    assert_eq!(lade.inspect(&name, "{{.Created}}"), moment);
+    let all: serde_json::Value =
+        serde_json::from_str(&lade.says(&["image", "inspect", &name])).must("JSON");
+    assert_eq!(all[0]["Created"], moment);
+    // Docker's table has whole seconds.
+    let said = lade.says(&["images", "--format", "{{.CreatedAt}}"]);
+    assert_eq!(said, "2024-02-29 12:30:15 +0000 UTC");
 }
 
 #[test]
