@@ -3,6 +3,9 @@
 //! A moment is the K-th system call of all threads and children together (`tests/bin/killany.rs`). ORLOP_POINTS says how many moments of each
 //! command are tried (a random sample, which ORLOP_SEED repeats); ORLOP_LONG=1 tries 300.
 
+mod few;
+
+use few::{LIST, LOGIN, LOGOUT, MOUNT, PUSH_LIST, REPAIR, TAG};
 use orlop_tests::registry::image::oci_archive;
 use orlop_tests::registry::{Image, Layer, Registry};
 use orlop_tests::{Done, Lade, Must};
@@ -232,142 +235,6 @@ const PUSH_MADE: Case = Case {
         let diff_id = scene.lade.inspect(&name, "{{index .RootFS.Layers 0}}");
         assert_eq!(orlop_tests::registry::digest(&tar), diff_id);
         scene.lade.whole();
-    },
-};
-
-const TAG: Case = Case {
-    name: "tag",
-    points: FEW,
-    piece: "",
-    args: |scene| words(&["tag", &scene.name(), "other:one"]),
-    prepare: |scene| {
-        scene.emptied();
-        scene.pulled();
-    },
-    after: |scene| {
-        assert!(scene.lade.names().contains(&"other:one".to_owned()));
-        scene.whole();
-    },
-};
-
-const LIST: Case = Case {
-    name: "manifest create",
-    points: FEW,
-    piece: "",
-    args: |scene| {
-        words(&[
-            "manifest",
-            "create",
-            "--amend",
-            &scene.to.name("list:one"),
-            &scene.name(),
-        ])
-    },
-    prepare: |scene| {
-        let list = scene.to.name("list:one");
-        // It may not be there.
-        scene.lade.cmd(&["manifest", "rm", &list]).run();
-    },
-    after: |scene| {
-        let list = scene.to.name("list:one");
-        let said = scene.lade.says(&["manifest", "inspect", &list]);
-        assert!(said.contains(&scene.image.digest()), "{said}");
-    },
-};
-
-const PUSH_LIST: Case = Case {
-    name: "manifest push",
-    points: FEW,
-    piece: "",
-    args: |scene| words(&["manifest", "push", &scene.to.name("list:one")]),
-    prepare: |scene| {
-        let args = (LIST.args)(scene);
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        scene.lade.ok(&args);
-        scene.to.empty();
-    },
-    after: |scene| {
-        let (_, list) = scene.to.manifest("list", "one").must("the list");
-        let list = String::from_utf8_lossy(&list).into_owned();
-        assert!(list.contains(&scene.image.digest()), "{list}");
-        for layer in &scene.image.layers {
-            assert!(scene.to.blob(&layer.digest()).is_some());
-        }
-    },
-};
-
-const LOGIN: Case = Case {
-    name: "login",
-    points: FEW,
-    piece: "",
-    args: |scene| words(&["login", "-u", "ann", "-p", "secret", &scene.from.host()]),
-    prepare: |scene| {
-        scene.lade.ok(&["logout", &scene.from.host()]);
-    },
-    after: |scene| {
-        let dir = scene.lade.home.join(".docker");
-        let text = fs::read(dir.join("config.json")).must("config.json");
-        let config: serde_json::Value = serde_json::from_slice(&text).must("JSON");
-        assert!(config["auths"][scene.from.host()].is_object(), "{config}");
-        // What was written aside holds the password, too.
-        assert_eq!(fs::read_dir(&dir).must("the directory").count(), 1);
-    },
-};
-
-const LOGOUT: Case = Case {
-    name: "logout",
-    args: |scene| words(&["logout", &scene.from.host()]),
-    prepare: |scene| {
-        let args = (LOGIN.args)(scene);
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        scene.lade.ok(&args);
-    },
-    after: |scene| {
-        let dir = scene.lade.home.join(".docker");
-        let text = fs::read_to_string(dir.join("config.json")).unwrap_or_default();
-        assert!(!text.contains(&scene.from.host()), "{text}");
-        assert!(fs::read_dir(&dir).must("the directory").count() <= 1);
-    },
-    ..LOGIN
-};
-
-const MOUNT: Case = Case {
-    name: "image mount",
-    points: FEW,
-    piece: "",
-    args: |scene| words(&["image", "mount", &scene.name()]),
-    prepare: |scene| {
-        scene.pulled();
-        // It may not be mounted.
-        scene.lade.cmd(&["image", "unmount", &scene.name()]).run();
-    },
-    after: |scene| {
-        scene.lade.ok(&["image", "unmount", &scene.name()]);
-        let table = fs::read_to_string("/proc/thread-self/mountinfo").must("the mount table");
-        let run = scene.lade.run.display().to_string();
-        assert!(!table.contains(&run), "{table}");
-        scene.whole();
-    },
-};
-
-const REPAIR: Case = Case {
-    name: "check --repair",
-    points: FEW,
-    piece: "",
-    args: |_| words(&["system", "check", "--repair"]),
-    prepare: |scene| {
-        scene.emptied();
-        scene.pulled();
-        let blob = scene.image.layers[1].digest();
-        let path = scene.lade.data.join("blobs/sha256").join(&blob[7..]);
-        fs::remove_file(&path).must(path.display());
-        let layer = scene.lade.layer(&scene.image.layers[2].diff_id());
-        fs::remove_dir_all(layer.parent().must("its directory")).must("a layer");
-    },
-    after: |scene| {
-        scene.lade.ok(&["system", "check"]);
-        scene.pulled();
-        scene.whole();
     },
 };
 
