@@ -1,8 +1,9 @@
 //! Commands of which few moments are tried: what they change is small.
 
-use super::{Case, FEW, words};
+use super::{Case, FEW, SAMPLE, Scene, words};
 use orlop_tests::Must;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 pub(super) const TAG: Case = Case {
     name: "tag",
@@ -112,11 +113,57 @@ pub(super) const MOUNT: Case = Case {
     },
     after: |scene| {
         scene.lade.ok(&["image", "unmount", &scene.name()]);
-        let table = fs::read_to_string("/proc/thread-self/mountinfo").must("the mount table");
-        let run = scene.lade.run.display().to_string();
-        assert!(!table.contains(&run), "{table}");
+        assert!(!is_mounted(scene));
         scene.whole();
     },
+};
+
+/// Whether anything is mounted in the run root; a mount point that is nobody's any more goes with the next look.
+fn is_mounted(scene: &Scene) -> bool {
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").must("the mount table");
+    table.contains(&scene.lade.run.display().to_string())
+}
+
+pub(super) const UNMOUNT: Case = Case {
+    name: "image unmount",
+    points: FEW,
+    piece: "",
+    args: |scene| words(&["image", "unmount", &scene.name()]),
+    prepare: |scene| {
+        scene.pulled();
+        if !is_mounted(scene) {
+            scene.lade.ok(&["image", "mount", &scene.name()]);
+        }
+    },
+    after: |scene| {
+        assert!(!is_mounted(scene));
+        assert_eq!(scene.lade.says(&["image", "mount"]).lines().count(), 1);
+        scene.whole();
+    },
+};
+
+/// By a program that stands for docker's.
+pub(super) const IMPORT_DOCKER: Case = Case {
+    name: "import-docker",
+    points: SAMPLE,
+    piece: "",
+    args: |scene| {
+        let script = scene.lade.env.dir.join("docker").display().to_string();
+        words(&["import-docker", "-q", "--program", &script, "loaded:one"])
+    },
+    prepare: |scene| {
+        scene.emptied();
+        let script = scene.lade.env.dir.join("docker");
+        if script.exists() {
+            return;
+        }
+        let text = format!("#!/bin/sh\nexec cat {}\n", scene.archive.display());
+        // By a process that has ended when it is started: what is open for writing cannot be.
+        let tee = scene.lade.other("tee").arg(&script).stdin(text);
+        tee.run().ok();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).must("its mode");
+    },
+    after: Scene::whole,
 };
 
 pub(super) const REPAIR: Case = Case {

@@ -5,7 +5,7 @@
 
 mod few;
 
-use few::{LIST, LOGIN, LOGOUT, MOUNT, PUSH_LIST, REPAIR, TAG};
+use few::{IMPORT_DOCKER, LIST, LOGIN, LOGOUT, MOUNT, PUSH_LIST, REPAIR, TAG, UNMOUNT};
 use orlop_tests::registry::image::oci_archive;
 use orlop_tests::registry::{Image, Layer, Registry};
 use orlop_tests::{Done, Lade, Must};
@@ -273,9 +273,15 @@ fn attempt(scene: &Scene, case: &Case, aim: &str, at: u64) -> bool {
     let args = (case.args)(scene);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let again = lade.cmd(&args).env("LADE_PIECE", case.piece).run();
-    // What was removed before the kill is not there to be removed.
-    let missing = case.name == "rmi" && again.stderr().contains("o such image");
-    assert!(again.rc == 0 || missing, "after the kill\n{again}");
+    // What was done before the kill is not there to be done.
+    let done = match case.name {
+        "rmi" => "o such image",
+        "image unmount" => "mounted nowhere",
+        "image mount" => "mounted already",
+        _ => "nothing else may fail",
+    };
+    let done = again.stderr().contains(done);
+    assert!(again.rc == 0 || done, "after the kill\n{again}");
     if case.name.starts_with("pull") {
         let most = scene.image.size() + LOST + (1 << 16);
         assert!(
@@ -409,6 +415,16 @@ fn logout() {
 #[test]
 fn image_mount() {
     sweep(&MOUNT);
+}
+
+#[test]
+fn image_unmount() {
+    sweep(&UNMOUNT);
+}
+
+#[test]
+fn import_docker() {
+    sweep(&IMPORT_DOCKER);
 }
 
 #[test]
