@@ -161,6 +161,47 @@ fn networks() {
         .refused(125, &["nosuch"]);
 }
 
+/// The mount tables of all processes there are.
+fn mount_tables() -> String {
+    let processes = fs::read_dir("/proc").must("/proc").flatten();
+    let tables = processes.map(|process| fs::read_to_string(process.path().join("mountinfo")));
+    tables.map(Result::unwrap_or_default).collect()
+}
+
+#[test]
+fn with_rm_or_without_nothing_outlives_a_run() {
+    let (lade, _registry, name) = plain();
+    lade.swept();
+    let before = lade.files();
+    let script = "echo x > /written; cat /proc/self/mountinfo; echo ready; sleep 1";
+    // As there is no command for a container that has ended, --rm says only that what is written need not be on the disk.
+    for (rm, volatile) in [(&["--rm"][..], true), (&[], false)] {
+        let args = [
+            &["run"],
+            rm,
+            &["--network", "none", &name, "sh", "-c", script],
+        ]
+        .concat();
+        let running = lade.cmd(&args).spawn();
+        running.expect("ready");
+        let id = lade.containers().concat();
+        let own = lade.data.join("containers").join(&id);
+        assert!(own.join("upper/written").is_file(), "{rm:?}");
+        assert!(!lade.left_of(&id).is_empty(), "{rm:?}");
+        assert!(mount_tables().contains(&id), "{rm:?}");
+        let done = running.wait().ok();
+        let said = done.stdout();
+        let root = said.lines().find(|line| line.contains(" / / "));
+        let found = root.must(&said).contains("volatile");
+        assert_eq!(found, volatile, "{rm:?}\n{said}");
+        assert_eq!(lade.containers(), [""; 0], "{rm:?}");
+        assert_eq!(lade.left_of(&id), [""; 0], "{rm:?}");
+        assert!(!mount_tables().contains(&id), "{rm:?}");
+        lade.swept();
+        assert_eq!(lade.files(), before, "{rm:?}");
+    }
+}
+
 #[test]
 fn a_missing_image_is_pulled() {
     let (lade, registry) = (Lade::new(), Registry::new());

@@ -72,6 +72,14 @@ fn filters_limits_and_templates() {
         let text = lade.says(&all);
         assert_eq!(text.lines().collect::<Vec<_>>(), wanted, "{args:?}");
     }
+    // As many are asked for as are wanted; 0 is docker's own number.
+    for (limit, wanted) in [("0", "25"), ("7", "7"), ("100", "100")] {
+        registry.forget();
+        lade.ok(&["search", "--limit", limit, &term]);
+        let seen = registry.seen().into_iter();
+        let asked: Vec<_> = seen.filter_map(|seen| seen.request.asked("n")).collect();
+        assert_eq!(asked, [wanted], "{limit}");
+    }
     let text = lade.says(&["search", "--format", "json", "-f", "stars=90", &term]);
     let row: Value = serde_json::from_str(&text).expect("a line of JSON");
     assert_eq!(
