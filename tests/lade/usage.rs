@@ -1,6 +1,8 @@
 //! Wrong command lines: one line each, and what to type instead.
 
-use orlop_tests::registry::{Fault, Image, Layer, Registry, Rule, What};
+use orlop_tests::registry::{
+    Debian, DebianOptions, Fault, Image, Layer, Proxy, Registry, Rule, What,
+};
 use orlop_tests::{Lade, Must, complaint};
 use std::fs;
 
@@ -456,5 +458,29 @@ fn a_version_is_of_the_program_and_of_the_runtime() {
     ] {
         let says = |template| lade.says(&["version", "--format", template]);
         assert_eq!(says(template), says(same));
+    }
+}
+
+#[test]
+fn a_hint_names_the_file_that_is_read() {
+    let lade = Lade::new();
+    // It answers in plain HTTP whatever it gets.
+    let registry = Debian::start(&lade.env, DebianOptions::default());
+    let proxy = Proxy::new(&[("far.test:443", registry.host())], None);
+    let own = lade.env.dir.join("registries.toml");
+    fs::write(&own, "").must("a file");
+    let own = own.display().to_string();
+    for (given, file) in [("", "/etc/lade/registries.toml"), (own.as_str(), &own)] {
+        let pull = lade.cmd(&["pull", "far.test/thing:one"]);
+        let pull = pull.env("https_proxy", proxy.url());
+        let done = pull.env("LADE_REGISTRIES", given).run();
+        let hint = format!("`insecure = true` below [registry.\"far.test\"] in {file}, or LADE_");
+        let parts = ["does not speak TLS", &hint];
+        assert_eq!(complaint(&done, &[1], &parts), None, "{done}");
+        assert_eq!(
+            done.stderr().matches("registries.toml").count(),
+            1,
+            "{done}"
+        );
     }
 }

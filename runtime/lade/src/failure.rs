@@ -1,6 +1,7 @@
 //! Why a command ended badly, and the one place that says so.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use crate::settings::LogFormat;
 
@@ -55,6 +56,15 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         if let Some(problem) = self.problems.last_mut() {
             problem.hint = Some(hint.into());
+        }
+        self
+    }
+
+    /// Says where a file is wherever a hint has its name alone, which is all that libraries know of it.
+    pub(crate) fn placing(mut self, name: &str, path: &Path) -> Self {
+        let hints = self.problems.iter_mut();
+        for hint in hints.flat_map(|problem| &mut problem.hint) {
+            *hint = hint.replace(name, &path.to_string_lossy());
         }
         self
     }

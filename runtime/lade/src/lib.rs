@@ -85,6 +85,8 @@ pub fn main() -> ExitCode {
         session.warn(&why);
     }
     let result = line.command.run(&session);
+    let own = session.settings.registries_file();
+    let result = result.map_err(|failure| failure.placing("registries.toml", own));
     session.leave();
     end(result, format)
 }

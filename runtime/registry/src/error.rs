@@ -355,7 +355,7 @@ fn tls_fault(host: &str, error: &rustls::Error) -> (String, String) {
 /// Says how to do without TLS, or without a certificate that anybody vouches for.
 pub(crate) fn insecure(host: &str) -> String {
     format!(
-        "declare {host} insecure: `insecure = true` below [registry.\"{host}\"] in /etc/lade/registries.toml or your ~/.config/lade/registries.toml, or LADE_INSECURE_REGISTRIES={host}"
+        "declare {host} insecure: `insecure = true` below [registry.\"{host}\"] in registries.toml, or LADE_INSECURE_REGISTRIES={host}"
     )
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use engine::{Files, Network, Patience, Proxies};
 
-use super::{Sources, Surroundings};
+use super::{Settings, Sources, Surroundings};
 use crate::failure::Failure;
 
 pub(super) fn resolve(sources: &Sources<'_>) -> Result<Network, Failure> {
@@ -64,6 +64,17 @@ pub(super) fn resolve(sources: &Sources<'_>) -> Result<Network, Failure> {
         foreign: false,
         trace: None,
     })
+}
+
+impl Settings {
+    /// Returns the file in which a user says something of a registry: the first that is there, else the first that would be read.
+    pub(crate) fn registries_file(&self) -> &Path {
+        let files = &self.network.files.native;
+        let there = files.iter().find(|file| file.exists());
+        // There is always one.
+        let file = there.or(files.first());
+        file.map_or(Path::new("registries.toml"), PathBuf::as_path)
+    }
 }
 
 /// Returns the files with logins in podman's order and then docker's, which is where one for a new host is written. A file that the user

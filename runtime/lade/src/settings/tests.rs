@@ -183,3 +183,16 @@ fn what_is_wrong_is_named() {
         "/nonexistent/x: there is no such file"
     );
 }
+
+#[test]
+fn of_two_files_with_registries_the_one_that_is_there_is_named() {
+    let scratch = Scratch::new("registries");
+    let file = scratch.write(".config/lade/registries.toml", "");
+    let home = scratch.0.display().to_string();
+    let named = |root| {
+        let settings = resolve(&Options::default(), &[("HOME", &home)], root);
+        settings.unwrap().registries_file().to_owned()
+    };
+    assert_eq!(named(false), file);
+    assert_eq!(named(true), Path::new("/etc/lade/registries.toml"));
+}
