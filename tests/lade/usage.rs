@@ -484,3 +484,29 @@ fn a_hint_names_the_file_that_is_read() {
         );
     }
 }
+
+#[test]
+fn an_outage_is_told_once_however_many_connections_it_ends() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = Image::noise(1, 1, 1 << 20);
+    let name = registry.serve("thing:one", &image);
+    let layer = image.layers[0].digest();
+    // The first connection gives its piece; the two others meet it at once.
+    let rule = Rule::times(What::Blob, 2, Fault::Status(503)).only(&layer);
+    registry.fault(rule.after(1));
+    let done = lade
+        .cmd(&["pull", &name])
+        .env("LADE_PIECE", "65536")
+        .run()
+        .ok();
+    let said = done.stdout();
+    let begin = format!("blob {}: 503", &layer[7..19]);
+    let told = said.lines().filter(|line| line.contains(&begin));
+    assert_eq!(told.count(), 1, "{done}");
+    let refused = registry
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.status == 503);
+    assert_eq!(refused.count(), 2, "{done}");
+    lade.whole();
+}

@@ -1,8 +1,9 @@
 //! The way to the network: the threads that wait for it, and the client of registries.
 
 use std::future::{Future, poll_fn};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::task::Poll;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use image::Digest;
@@ -98,9 +99,11 @@ fn client_settings(
 ) -> Result<registry::Settings> {
     let network = &settings.network;
     let trace = network.trace;
+    let outages = Outages::default();
     let notices = Notices::to(move |notice: &Notice| match (notice, trace) {
         (Notice::Asked { line }, Some(trace)) => trace(line),
         (Notice::Asked { .. }, None) => {}
+        (Notice::Retry { .. }, _) if !outages.is_new(notice) => {}
         // Nobody listens: no verb is at work.
         _ => drop(tell.send(event(notice))),
     });
@@ -132,6 +135,37 @@ pub(crate) fn hosts(network: &Network) -> Result<Hosts> {
 
 pub(crate) fn credentials(network: &Network) -> Credentials {
     Credentials::from_files(network.credentials.clone())
+}
+
+/// What was told of requests that wait to be made again. Of one blob several parts are under way at once, and one outage ends all of them.
+#[derive(Debug, Default)]
+struct Outages(Lock<Vec<(String, Instant)>>);
+
+impl Outages {
+    /// Tells whether nothing was told of the same object, cause and attempt that still waits. One request alone is always new: it has
+    /// waited before it fails again.
+    fn is_new(&self, notice: &Notice) -> bool {
+        let Notice::Retry {
+            host,
+            object,
+            why,
+            wait,
+            attempt: (attempt, _),
+        } = notice
+        else {
+            return true;
+        };
+        // The same, at one byte and at another.
+        let why = why.replace(|letter: char| letter.is_ascii_digit(), "");
+        let (key, now) = (format!("{host} {object} {attempt} {why}"), Instant::now());
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|(_, until)| *until > now);
+        let new = told.iter().all(|(known, _)| *known != key);
+        if new {
+            told.push((key, now + *wait));
+        }
+        new
+    }
 }
 
 fn event(notice: &Notice) -> Event {
@@ -179,5 +213,34 @@ mod tests {
         };
         let line = "h:5000: blob 0123456789ab: the connection was lost; attempt 2 of 6 in 1.2 s";
         assert_eq!(event(&notice), Event::Note(line.to_string()));
+    }
+
+    #[test]
+    fn one_outage_is_told_once_for_all_parts_of_a_blob() {
+        let outages = Outages::default();
+        let is_new = |object: &str, why: &str, wait, attempt| {
+            outages.is_new(&Notice::Retry {
+                host: "h".to_string(),
+                object: object.to_string(),
+                why: why.to_string(),
+                wait: std::time::Duration::from_millis(wait),
+                attempt: (attempt, 6),
+            })
+        };
+        for (object, why, wait, attempt, new) in [
+            ("blob a", "ended after 5 of 9 bytes", 60_000, 2, true),
+            ("blob a", "ended after 7 of 9 bytes", 60_000, 2, false),
+            ("blob a", "500", 60_000, 2, true),
+            ("blob b", "ended after 5 of 9 bytes", 60_000, 2, true),
+            ("blob a", "ended after 5 of 9 bytes", 0, 3, true),
+            // That one has waited already.
+            ("blob a", "ended after 5 of 9 bytes", 0, 3, true),
+        ] {
+            assert_eq!(
+                is_new(object, why, wait, attempt),
+                new,
+                "{object} {why} {attempt}"
+            );
+        }
     }
 }
