@@ -4,6 +4,7 @@ use orlop_tests::registry::image::oci_archive;
 use orlop_tests::registry::{Image, Layer, Registry, What};
 use orlop_tests::{Lade, Must, sys};
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 /// Eight images that share layers, and how many requests each layer may cost.
@@ -298,6 +299,30 @@ fn damage_is_found_and_repaired_by_a_pull() {
     lade.cmd(&["rmi", "-f", &name]).run();
     lade.ok(&["pull", &name]);
     lade.whole();
+}
+
+#[test]
+fn a_damaged_blob_is_neither_saved_nor_pushed() {
+    let (lade, registry, other) = (Lade::new(), Registry::new(), Registry::new());
+    let image = Image::noise(1, 2, 100_000);
+    let name = registry.serve("thing:one", &image);
+    let target = other.name("copy:one");
+    lade.ok(&["pull", &name]);
+    lade.ok(&["tag", &name, &target]);
+    let archive = lade.env.dir.join("saved.tar");
+    let path = archive.display().to_string();
+    lade.ok(&["save", "-o", &path, &name]);
+    let good = fs::read(&archive).must(archive.display());
+    let digest = image.layers[0].digest();
+    let blob = lade.data.join("blobs/sha256").join(&digest[7..]);
+    let file = fs::OpenOptions::new().write(true).open(&blob);
+    let changed = file.and_then(|file| file.write_all_at(b"oops", 5000));
+    changed.must(blob.display());
+    let said = format!("blob {digest} is damaged here");
+    lade.fails(&["save", "-o", &path, &name], &[&said]);
+    assert!(fs::read(&archive).must(archive.display()) == good);
+    lade.fails(&["push", &target], &[&said]);
+    assert_eq!(other.manifest("copy", "one"), None);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod archive;
 mod check;
+mod copy;
 mod documents;
 mod engine;
 mod error;

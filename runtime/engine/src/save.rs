@@ -12,6 +12,7 @@ use store::{ImageRecord, Lease, Store};
 
 use crate::archive::Writer;
 use crate::archive::layout::{CONTAINERD, OCI, blob_path};
+use crate::copy::copy_blob;
 use crate::find::{Found, find, no_such};
 use crate::push::{make_manifest, open_layer};
 use crate::{Engine, Error, Kind, Result, documents};
@@ -279,7 +280,9 @@ fn write<W: Write>(
 ) -> anyhow::Result<()> {
     match &file.contents {
         Contents::Bytes(bytes) => writer.bytes(path, bytes)?,
-        Contents::Stored(digest) => writer.file(path, file.size, store.open_blob(digest)?)?,
+        Contents::Stored(digest) => {
+            writer.streamed(path, file.size, |out| copy_blob(store, digest, out))?;
+        }
         Contents::Layer(diff_id) => writer.streamed(path, file.size, |mut out| {
             let (_, found) = pack(store, diff_id, &mut out)?;
             if found != *diff_id {

@@ -22,14 +22,7 @@ impl<W: Write> Writer<W> {
 
     /// Writes a file that is in memory.
     pub(crate) fn bytes(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        self.file(path, bytes.len() as u64, bytes)
-    }
-
-    /// Writes a file of known size.
-    pub(crate) fn file(&mut self, path: &str, size: u64, contents: impl Read) -> io::Result<()> {
-        self.streamed(path, size, |out| {
-            io::copy(&mut contents.take(size), out).map(drop)
-        })
+        self.streamed(path, bytes.len() as u64, |out| out.write_all(bytes))
     }
 
     /// Writes a file of known size, whose contents come from a function that writes.

@@ -1,6 +1,7 @@
 //! The blobs of an image on their way to a registry, several at a time.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -14,6 +15,7 @@ use super::pack::{Contents, pack};
 use super::parcel::{Blob, Parcel};
 use super::source::{Growing, Growth, Kept};
 use super::{Work, is_same_host};
+use crate::copy::copy_blob;
 use crate::progress::{Layer, Step};
 use crate::remote::Events;
 use crate::{Error, Kind};
@@ -243,7 +245,16 @@ impl Job {
             layer: self.shown.then(|| self.layer.clone()),
         });
         let client = &self.work.client;
-        client.upload(&self.to, source, before.or(session)).await?;
+        let uploaded = client.upload(&self.to, source, before.or(session)).await;
+        if let Err(error) = uploaded {
+            if is_about_contents(error.kind()) {
+                // It may be right, and the blob here is not what it was.
+                self.work
+                    .blocking(move |store| copy_blob(store, &digest, &mut io::sink()))
+                    .await?;
+            }
+            return Err(error.into());
+        }
         let forgotten = self
             .work
             .blocking(move |store| Ok(store.set_upload(&name, &digest, None)?));
@@ -306,4 +317,10 @@ impl Job {
         unsent.push((diff_id, blob, staged));
         Ok(())
     }
+}
+
+/// Whether a server that refuses a blob so may have looked at its bytes.
+fn is_about_contents(kind: registry::Kind) -> bool {
+    use registry::Kind::{NotFound, Server, Unsupported, Wrong};
+    matches!(kind, NotFound | Server | Unsupported | Wrong)
 }
