@@ -1,5 +1,6 @@
 //! Removing: what goes, what stays, and that disk and accounts agree afterwards.
 
+use orlop_tests::registry::image::docker_archive;
 use orlop_tests::registry::{Image, Layer, Registry};
 use orlop_tests::{Lade, Must};
 use std::time::{Duration, Instant};
@@ -107,6 +108,40 @@ fn the_accounts_equal_the_disk() {
     lade.ok(&["rmi", &registry.name("thing:t1")]);
     lade.swept();
     near("after rmi");
+}
+
+#[test]
+fn what_is_done_leaves_nothing_unfinished() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let none = |when: &str| {
+        let said = lade.says(&["system", "df", "--format", "{{.Type}} {{.Bytes}}"]);
+        assert!(said.contains("Unfinished 0\n"), "{when}: {said}");
+    };
+    lade.ok(&[
+        "pull",
+        &registry.serve("thing:one", &Image::noise(1, 2, 50_000)),
+    ]);
+    none("a pull");
+    // One whose layers are kept as they come, and one whose layers can be packed again.
+    let images = [Image::busybox(), Image::new(vec![Layer::noise(2, 300_000)])];
+    for (number, image) in images.iter().enumerate() {
+        let name = format!("loaded:{number}");
+        let archive = docker_archive(&[(&name, image)]);
+        lade.cmd(&["load"]).stdin(archive).run().ok();
+        none(&name);
+    }
+    let tar = Layer::noise(3, 50_000).tar;
+    lade.cmd(&["import", "-", "made:one"]).stdin(tar).run().ok();
+    none("an import");
+    lade.ok(&["image", "prune", "-a", "-f"]);
+    lade.swept();
+    none("a prune");
+    let said = lade.says(&["system", "df", "--format", "{{.Type}} {{.Reclaimable}}"]);
+    assert!(
+        said.contains("Containers 0B") && said.contains("Images 0B"),
+        "{said}"
+    );
+    assert!(!said.contains("100%"), "{said}");
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct Usage {
     pub running: u64,
     /// What interrupted work has left, or work under way has made.
     pub unfinished: u64,
+    /// Of that, what somebody is at work on.
+    pub busy: u64,
     /// What waits to be deleted.
     pub trash: u64,
     /// The database.
@@ -89,6 +91,7 @@ impl Engine {
             made: containers.len() as u64,
             running: containers.iter().filter(|found| found.running).count() as u64,
             unfinished: on_disk.unfinished,
+            busy: on_disk.busy,
             trash: on_disk.trash,
             database: on_disk.database,
             total: on_disk.total(),

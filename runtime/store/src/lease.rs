@@ -8,7 +8,7 @@ use image::Digest;
 use rusqlite::params;
 
 use crate::db::Durability;
-use crate::error::Result;
+use crate::error::{Absent, At, Result};
 use crate::layout::{LEASES, unique};
 use crate::lock::Lock;
 use crate::records::ImageRecord;
@@ -97,6 +97,35 @@ impl Store {
         let layers = image.layers.iter().map(|layer| (Kind::Layer, *layer));
         lease.hold(&documents.chain(layers).collect::<Vec<_>>())?;
         Ok(Some(image))
+    }
+
+    /// Removes blobs that were staged by a lease and that no commit has taken, unless another lease keeps them, too: who has done all
+    /// that he was asked for leaves nothing unfinished.
+    pub fn drop_staged(&self, lease: &Lease) -> Result<()> {
+        let items = lease.held.items.lock();
+        let items: Vec<_> = items
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .copied()
+            .collect();
+        let blobs = items.into_iter().filter(|(kind, _)| *kind == Kind::Blob);
+        let staged = blobs.map(|(_, digest)| (digest, self.layout().ready_blob(&digest)));
+        let staged: Vec<_> = staged.filter(|(_, path)| path.exists()).collect();
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let _alone = self.alone()?;
+        for (digest, path) in staged {
+            let others: bool = self.db().read(|transaction| {
+                let sql = "SELECT EXISTS (SELECT 1 FROM leased WHERE kind = 'blob' AND digest = ? AND lease <> ?)";
+                let mut query = transaction.prepare_cached(sql)?;
+                Ok(query.query_row(params![digest.to_string(), lease.id()], |row| row.get(0))?)
+            })?;
+            if !others {
+                fs::remove_file(&path).absent().at(&path)?;
+            }
+        }
+        Ok(())
     }
 }
 

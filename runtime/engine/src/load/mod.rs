@@ -124,6 +124,8 @@ impl Engine {
             add(candidate, &unpacked.bytes, &mut records, &mut staged.blobs);
         }
         self.store.commit(staged, records)?;
+        // What the archive holds and no image keeps. All is loaded, whatever comes of it.
+        self.store.drop_staged(lease).ok();
         Ok(loaded)
     }
 }

@@ -108,7 +108,12 @@ fn parts(usage: &Usage) -> Vec<Part> {
         },
         part("Local Volumes", 0, 0, 0),
         part("Build Cache", 0, 0, 0),
-        part("Unfinished", 0, usage.unfinished, usage.unfinished),
+        part(
+            "Unfinished",
+            0,
+            usage.unfinished,
+            usage.unfinished.saturating_sub(usage.busy),
+        ),
         part("Trash", 0, usage.trash, usage.trash),
         // And the few directories that are always there.
         part("Database", 1, usage.total.saturating_sub(known), 0),

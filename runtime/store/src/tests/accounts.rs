@@ -38,6 +38,7 @@ fn usage_equals_du_at_every_stage() {
     }
     assert_equals_du(&store);
     let usage = store.usage().unwrap();
+    assert_eq!((usage.unfinished, usage.containers), (0, 0));
     assert!(
         usage.layers > 8 * 160_000 && usage.blobs > 8 * 160_000,
         "{usage:?}"
@@ -56,7 +57,10 @@ fn usage_equals_du_at_every_stage() {
         usage.unfinished >= 300_000 && usage.containers >= 100_000,
         "{usage:?}"
     );
+    assert_eq!(usage.busy, usage.unfinished);
     drop((begun, lease, container));
+    let usage = store.usage().unwrap();
+    assert!(usage.unfinished >= 300_000 && usage.busy == 0, "{usage:?}");
     for n in 0..6 {
         assert!(store.remove_image(&Sample::new(n).id(), None).unwrap());
     }
@@ -66,10 +70,33 @@ fn usage_equals_du_at_every_stage() {
     store.sweep().unwrap();
     assert_equals_du(&store);
     let end = store.usage().unwrap();
+    assert_eq!((end.unfinished, end.blobs, end.layers), (0, 0, 0));
     assert!(
         end.total() <= new.total() + 16_384,
         "{new:?} and now {end:?}"
     );
+}
+
+#[test]
+fn what_was_staged_in_vain_goes_unless_somebody_else_waits_for_it() {
+    let root = Root::new();
+    let store = root.open();
+    let (ours, theirs) = (store.lease().unwrap(), store.lease().unwrap());
+    for bytes in [b"one", b"two"] {
+        store.stage_bytes(&ours, bytes).unwrap();
+    }
+    let usage = store.usage().unwrap();
+    assert!(usage.unfinished > 0 && usage.busy == usage.unfinished);
+    store.stage_bytes(&theirs, b"two").unwrap();
+    store.drop_staged(&ours).unwrap();
+    let ready = |bytes| store.layout().ready_blob(&Digest::of(bytes)).exists();
+    assert!(!ready(b"one") && ready(b"two"));
+    store.drop_staged(&theirs).unwrap();
+    assert!(ready(b"two"), "its other owner is alive still");
+    drop(ours);
+    store.drop_staged(&theirs).unwrap();
+    assert!(!ready(b"two"));
+    assert_eq!(store.usage().unwrap().unfinished, 0);
 }
 
 #[test]
