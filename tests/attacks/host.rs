@@ -45,6 +45,29 @@ fn options_of_the_hosts_mounts_are_locked_in_a_user_namespace() {
     assert!(!done.stdout().contains("unlocked"), "{done}");
 }
 
+/// The old root is taken away by its place, which is also that of whatever was mounted over it.
+#[test]
+fn what_lies_over_the_hosts_root_does_not_keep_it_in_the_container() {
+    let env = Env::new();
+    let secret = env.dir.join("secret");
+    fs::write(&secret, "of the host").must("a file of the host");
+    let mut bundle = env.bundle();
+    let path = secret.display().to_string();
+    bundle.sh(&format!("cat {path} /..{path}; cat /proc/self/mountinfo"));
+    bundle.write();
+    let dir = bundle.dir.display().to_string();
+    let over = "mount -t tmpfs over / && mount -t tmpfs above /.. && exec \"$0\" \"$@\"";
+    let run = env.orlop(&["run", "--bundle", &dir, &env.id()]);
+    let apart = ["--mount", "--propagation", "private", "sh", "-c", over];
+    let done = run.before("unshare", &apart).run().ok();
+    assert!(!done.stdout().contains("of the host"), "{done}");
+    let roots = done.stdout();
+    let roots = roots
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some("/"));
+    assert_eq!(roots.count(), 1, "{done}");
+}
+
 #[test]
 fn a_joined_namespace_that_is_the_hosts_is_not_changed() {
     let env = Env::new();

@@ -44,6 +44,7 @@ pub(super) fn attach_root(root: &Root, tree: Loose) -> Result<Tree> {
         // Before the root is attached: a shared parent would carry it to the host.
         here(MsFlags::MS_PRIVATE)?;
     }
+    uncover(propagation)?;
     sys::mount::claim_namespace();
     let tree = if tree.is_promise() {
         tree.stay()
@@ -52,6 +53,28 @@ pub(super) fn attach_root(root: &Root, tree: Loose) -> Result<Tree> {
         tree.attach(top)
     };
     Ok(Tree(tree.at(Step::Root, root.path.display())?))
+}
+
+/// Takes away what is mounted over `/`, where only `/..` leads. The old root goes by its place, [`enter`], which is that of whatever lies over
+/// it, too: with one mount more the host's tree would stay in the container.
+fn uncover(propagation: Propagation) -> Result<()> {
+    let id = |path: &str| fs::open_path(path).and_then(fs::mount_id);
+    // More than anybody has.
+    for _ in 0..1000 {
+        if id("/")
+            .and_then(|root| Ok(id("/..")? == root))
+            .at(Step::Root, "/")?
+        {
+            return Ok(());
+        }
+        if propagation == Propagation::Shared {
+            // It could go on the host, too.
+            break;
+        }
+        let flags = sys::mount::MntFlags::MNT_DETACH;
+        sys::mount::umount2("/..", flags).at(Step::Root, "what is mounted over /")?;
+    }
+    Err(Failure::new(Step::Root, "something is mounted over /"))
 }
 
 /// Makes the container's root the root of this process.
