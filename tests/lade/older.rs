@@ -56,6 +56,23 @@ fn works(calls: &str) {
     let (lade, registry) = (Lade::new(), Registry::new());
     let name = registry.serve("thing:one", &image());
     without(&lade, calls, &["pull", &name]).ok();
+    // Nothing of the host lies over the container's root, where `..` would lead.
+    let script = "cat /proc/self/mountinfo";
+    let run = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        &name,
+        "sh",
+        "-c",
+        script,
+    ];
+    let table = without(&lade, calls, &run).ok().stdout();
+    let roots = table
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some("/"));
+    assert_eq!(roots.count(), 1, "{calls}\n{table}");
     let script = "cat /kept /new; ls /gone 2>&1; echo more > /kept; cat /kept";
     let run = [
         "run",

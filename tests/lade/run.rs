@@ -191,7 +191,9 @@ fn with_rm_or_without_nothing_outlives_a_run() {
         assert!(mount_tables().contains(&id), "{rm:?}");
         let done = running.wait().ok();
         let said = done.stdout();
-        let root = said.lines().find(|line| line.contains(" / / "));
+        let root = said
+            .lines()
+            .find(|line| line.split(' ').nth(4) == Some("/"));
         let found = root.must(&said).contains("volatile");
         assert_eq!(found, volatile, "{rm:?}\n{said}");
         assert_eq!(lade.containers(), [""; 0], "{rm:?}");

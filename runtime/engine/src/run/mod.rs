@@ -144,7 +144,7 @@ fn within(
     container: &NewContainer,
     signals: &attend::Held,
 ) -> anyhow::Result<Ended> {
-    let _stage = root::leave()?;
+    let stage = root::leave()?;
     let root = root::mount(made.layers, container.path(), run.remove)?;
     let (passwd, group) = accounts::read(&root)?;
     let host = host::read();
@@ -171,6 +171,8 @@ fn within(
     let files = spec::files::make(network, name, &host.hosts, &host.resolv_conf);
     bundle.write(&spec, &files)?;
     root::attach(root, &bundle.root)?;
+    // Over `/` in the container's namespace, which is a copy of this one, it would keep the runtime from taking away the host's tree.
+    stage.strike()?;
     let (runtime, _terminal) = attend::start(ground, run, &bundle, container.id())?;
     let kill = || end::kill(ground, container.id());
     let (exit, forced) = attend::attend(&runtime, signals, kill)?;

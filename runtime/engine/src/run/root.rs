@@ -11,6 +11,14 @@ use sys::process::Namespaces;
 #[derive(Debug)]
 pub(super) struct Stage;
 
+impl Stage {
+    /// Takes it away; nothing can be mounted any more.
+    pub(super) fn strike(self) -> Result<()> {
+        sys::mount::strike_stage()
+            .map_err(|errno| anyhow!("take the stage away: {}", sys::reason(errno)))
+    }
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         // The namespace is about to go, and all that is in it.
