@@ -223,9 +223,13 @@ pub(super) fn marks() -> Vec<Attack> {
             "overlayfs's own attributes",
             Taken(plain_attributes),
             |_| {
-                let records: [(&str, &[u8]); 3] = [
+                // An ordinary user's mounts read the second three.
+                let records: [(&str, &[u8]); 6] = [
                     ("SCHILY.xattr.trusted.overlay.redirect", b"/etc"),
                     ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
+                    ("SCHILY.xattr.trusted.overlay.metacopy", b""),
+                    ("SCHILY.xattr.user.overlay.redirect", b"/etc"),
+                    ("SCHILY.xattr.user.overlay.opaque", b"y"),
                     ("SCHILY.xattr.user.overlay.metacopy", b""),
                 ];
                 Tar::new().pax(&records).dir("d/", 0o755).done()
@@ -332,13 +336,12 @@ fn attributes(count: usize) -> Vec<u8> {
 
 /// None of what overlayfs reads as its own is on the directory.
 fn plain_attributes(dir: &Path) {
-    for key in [
-        "trusted.overlay.redirect",
-        "trusted.overlay.opaque",
-        "user.overlay.metacopy",
-    ] {
-        let value = orlop_tests::sys::attribute(&dir.join("d"), key);
-        assert!(value.is_err(), "{key}: {value:?}");
+    for space in ["trusted", "user"] {
+        for mark in ["redirect", "opaque", "metacopy"] {
+            let key = format!("{space}.overlay.{mark}");
+            let value = orlop_tests::sys::attribute(&dir.join("d"), &key);
+            assert!(value.is_err(), "{key}: {value:?}");
+        }
     }
 }
 
