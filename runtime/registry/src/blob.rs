@@ -250,9 +250,6 @@ impl BlobStream {
 
     /// Pauses, or goes on to the next server, or gives up.
     async fn failed(&mut self, error: Error) -> Result<()> {
-        // A server that has given bytes is there: it is waited for.
-        let lost = error.kind() == Kind::Connect && self.offset > self.span.start;
-        let error = if lost { error.passing() } else { error };
         if let Some(again) = self.tries.after_error(&error) {
             let call = Call::get(self.address()?, self.host(), &self.object);
             self.client.wire().pause(&call, again).await;

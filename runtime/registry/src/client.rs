@@ -232,6 +232,8 @@ impl Client {
         call.tls = endpoint.tls.clone();
         call.connect = endpoint.connect;
         call.private = endpoint.headers.clone();
+        // Only the host of the name itself is written to.
+        call.replaceable = !endpoint.able.push;
         call
     }
 
@@ -246,7 +248,7 @@ impl Client {
         loop {
             let result = self.ask_once(endpoint, call, scopes).await;
             let Some(again) = tries.after(call, &result) else {
-                return result;
+                return result.map_err(Error::lasting);
             };
             self.wire().pause(call, again).await;
         }

@@ -105,6 +105,12 @@ impl Error {
         self.0.passing = true;
         self
     }
+
+    /// It was waited for in vain: whoever has asked for this on the way to something else does not wait once more.
+    pub(crate) fn lasting(mut self) -> Self {
+        self.0.passing = false;
+        self
+    }
 }
 
 impl fmt::Display for Error {

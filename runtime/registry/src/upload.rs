@@ -206,9 +206,6 @@ impl Sending<'_> {
             if self.sent > before {
                 tries.renew();
             }
-            // A server that had taken part of it is there: it is waited for.
-            let lost = error.kind() == Kind::Connect && self.sent > 0;
-            let error = if lost { error.passing() } else { error };
             let Some(again) = tries.after_error(&error) else {
                 self.cancel(&error).await;
                 return Err(error);
@@ -216,14 +213,12 @@ impl Sending<'_> {
             let call = Call::get(self.server.base.clone(), &self.server.host, &self.object);
             self.client.wire().pause(&call, again).await;
             // The answer to the last request may have been lost, and not the request.
-            if let Some((digest, size)) = self.source.known()
-                && self
-                    .client
-                    .has_blob(self.to, &digest)
-                    .await
-                    .unwrap_or(false)
-            {
-                return Ok(self.done(digest, size));
+            if let Some((digest, size)) = self.source.known() {
+                match self.client.has_blob(self.to, &digest).await {
+                    Ok(true) => return Ok(self.done(digest, size)),
+                    Err(error) if error.kind() == Kind::Connect => return Err(error),
+                    _ => {}
+                }
             }
             self.asked = false;
         }
@@ -330,7 +325,13 @@ impl Sending<'_> {
         self.session = None;
         let answer = match answer {
             Ok(answer) if answer.status().is_success() => answer,
-            Err(error) if error.is_passing() => {
+            // It may have it still.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::Connect | Kind::Silent | Kind::Server | Kind::TooMany
+                ) =>
+            {
                 self.session = Some(session);
                 return Err(error);
             }

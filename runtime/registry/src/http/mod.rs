@@ -2,6 +2,7 @@
 
 mod answer;
 mod proxies;
+mod reach;
 mod retry;
 mod tls;
 
@@ -155,6 +156,7 @@ pub(crate) struct Wire {
     agent: String,
     proxies: Proxies,
     clients: Mutex<HashMap<Manner, reqwest::Client>>,
+    reached: reach::Reached,
     roots: OnceLock<tls::Roots>,
     warnings: Mutex<Vec<String>>,
 }
@@ -187,6 +189,8 @@ pub(crate) struct Call {
     pub(crate) payload: Payload,
     /// So many silences may pass before the answer: the end of an upload makes the server read all of it again.
     pub(crate) silences: u32,
+    /// Another server is asked where this one is gone: it is not waited for.
+    pub(crate) replaceable: bool,
 }
 
 /// What is sent along. It can be sent again.
@@ -237,6 +241,7 @@ impl Call {
             authorization: None,
             payload: Payload::None,
             silences: 1,
+            replaceable: false,
         }
     }
 
@@ -261,6 +266,7 @@ impl Wire {
             agent,
             proxies,
             clients: Mutex::default(),
+            reached: reach::Reached::default(),
             roots: OnceLock::new(),
             warnings: Mutex::default(),
         };
@@ -274,7 +280,7 @@ impl Wire {
         loop {
             let result = self.once(call).await;
             let Some(again) = tries.after(call, &result) else {
-                return result;
+                return result.map_err(Error::lasting);
             };
             self.pause(call, again).await;
         }
@@ -341,6 +347,7 @@ impl Wire {
             line: asked(call, url, &response, begin.elapsed()),
         });
         let response = response?;
+        self.reached.note(url);
         self.collect_warnings(call, response.headers());
         Ok(Answer::new(response, call, url.clone(), &self.patience))
     }
@@ -386,6 +393,9 @@ impl Wire {
             return made.advise(
                 "this machine has no certificates of authorities: install ca-certificates",
             );
+        }
+        if error.is_connect() && made.kind() == Kind::Connect {
+            return self.reached.unreached(call, url, error, made);
         }
         made
     }

@@ -6,6 +6,7 @@ mod debian;
 mod faults;
 mod mirrors;
 mod referrers;
+mod restarts;
 mod server;
 mod uploads;
 
