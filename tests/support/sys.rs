@@ -148,16 +148,13 @@ pub fn deny(command: &mut Command, call: i64, errno: i32) {
     }
 }
 
-/// Starts the program as the leader of a new session whose controlling terminal is its stdin.
+/// Starts the program as the leader of a new session whose controlling terminal is its stdin, whose keys work: a shell has their signals ignored by what it starts in the background.
 pub fn own_terminal(command: &mut Command) {
-    // SAFETY: setsid, signal with no handler and this ioctl are async-signal-safe and take no pointer of ours.
+    // SAFETY: these calls are async-signal-safe and take no pointer of ours.
     unsafe {
         command.pre_exec(|| {
             check(libc::setsid())?;
-            // A shell has what it starts in the background pass them over, and the tests may be that.
-            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
-                libc::signal(signal, libc::SIG_DFL);
-            }
+            [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT].map(|it| libc::signal(it, libc::SIG_DFL));
             check(libc::ioctl(0, libc::TIOCSCTTY, 0)).map(drop)
         });
     }
