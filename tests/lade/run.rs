@@ -262,6 +262,51 @@ fn an_image_for_another_machine_is_said_once() {
 }
 
 #[test]
+fn an_image_of_another_platform_than_was_asked_for_is_never_run() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("box:one", &Image::busybox());
+    lade.ok(&["pull", "-q", &name]);
+    let id = lade.inspect(&name, "{{.Id}}");
+    let arm = Image::with(vec![Layer::busybox()], |config| {
+        config["architecture"] = "arm64".into();
+    });
+    registry.serve("box:one", &arm);
+    registry.forget();
+    let short = &id["sha256:".len()..][..12];
+    for args in [["never", &name], ["never", short], ["missing", short]] {
+        let [when, image] = args;
+        let args = ["--platform", "linux/arm64", "--pull", when, image, "true"];
+        let done = run(&lade, &args).run();
+        let parts = [&*format!(
+            "{image} is here for linux/amd64, not linux/arm64"
+        )];
+        let complaint = orlop_tests::complaint(&done, &[125], &parts);
+        assert_eq!(complaint, None, "{done}");
+        assert!(registry.seen().is_empty(), "{:?}", registry.seen());
+    }
+    let args = ["--platform", "linux/arm64", &name, "true"];
+    let said = run(&lade, &args).run().ok().stderr();
+    let line = format!("{name} is here for linux/amd64, not linux/arm64: pulling\n");
+    assert!(said.starts_with(&line), "{said}");
+    // And now it is here for that one.
+    let args = [["--pull", "never"].as_slice(), &args].concat();
+    assert_eq!(run(&lade, &args).run().ok().stderr(), "");
+}
+
+#[test]
+fn what_is_no_runtime_is_told_from_a_container_that_has_ended() {
+    let (lade, _registry, name) = plain();
+    for program in ["/bin/true", "/bin/false"] {
+        let done = run(&lade, &["--runtime", program, &name, "true"]).run();
+        let text = format!("runtime {program} ended without having started a container");
+        let parts = [text.as_str(), "hint: is it an OCI runtime?"];
+        let complaint = orlop_tests::complaint(&done, &[125], &parts);
+        assert_eq!(complaint, None, "{done}");
+    }
+    run(&lade, &[&name, "false"]).run().exits(1);
+}
+
+#[test]
 fn nothing_is_left() {
     let (lade, _registry, name) = plain();
     lade.swept();

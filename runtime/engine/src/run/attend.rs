@@ -89,7 +89,8 @@ pub(super) fn start(
     command.args(["--log-format", "json"]);
     command.args(without_cgroup(ground.runtime));
     command.args(["run", "--bundle"]);
-    command.arg(&bundle.dir).arg(id);
+    command.arg(&bundle.dir);
+    command.arg("--pid-file").arg(&bundle.pid).arg(id);
     if !run.interactive {
         command.stdin(Stdio::null());
     }

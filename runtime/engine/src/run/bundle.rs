@@ -15,12 +15,14 @@ use crate::spec::Files;
 /// bundle/rootfs/       where the root is mounted, in the run's mount namespace
 /// bundle/hosts, hostname, resolv.conf   bound over the image's
 /// bundle/log           what the runtime says of itself
+/// bundle/pid           the program's process id, by the runtime once there is a container
 /// ```
 #[derive(Debug)]
 pub(super) struct Bundle {
     pub(super) dir: PathBuf,
     pub(super) root: PathBuf,
     pub(super) log: PathBuf,
+    pub(super) pid: PathBuf,
 }
 
 /// Makes an empty one in the container's directory.
@@ -31,8 +33,13 @@ pub(super) fn make(container: &Path) -> Result<Bundle> {
         let made = DirBuilder::new().mode(0o700).create(path);
         made.with_context(|| format!("make {}", path.display()))?;
     }
-    let log = dir.join("log");
-    Ok(Bundle { dir, root, log })
+    let (log, pid) = (dir.join("log"), dir.join("pid"));
+    Ok(Bundle {
+        dir,
+        root,
+        log,
+        pid,
+    })
 }
 
 impl Bundle {

@@ -10,6 +10,7 @@ use sys::process::Exit;
 use super::Ground;
 use super::attend::not_started;
 use super::bundle::Bundle;
+use crate::{Error, Kind};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +33,13 @@ pub(super) fn settle(ground: Ground<'_>, id: &str, bundle: &Bundle, exit: Exit) 
     }
     let log = fs::read_to_string(&bundle.log).unwrap_or_default();
     let refused = refusal(&log);
+    // A runtime that is ended before it has begun says by which signal, as a shell does.
+    let by_itself = matches!(exit, Exit::Code(code) if code < 128);
+    if by_itself && refused.is_none() && !bundle.pid.exists() {
+        let runtime = ground.runtime.display();
+        let text = format!("runtime {runtime} ended without having started a container");
+        bail!(Error::new(Kind::Other, text).with_hint("is it an OCI runtime?"));
+    }
     let code = match (&refused, exit) {
         (Some(why), Exit::Code(_)) => code_of(why),
         (_, exit) => u8::try_from(exit.code()).unwrap_or(u8::MAX),

@@ -1,17 +1,16 @@
 //! `lade run`.
 
 mod env;
+mod image;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use engine::run::{Ended, Run};
-use engine::{Found, Kind, Pull, spec};
-use image::{Platform, Reference};
+use engine::spec;
 
-use super::{Trust, platform};
-use crate::failure::{FAILED, Failure, USAGE, say};
-use crate::progress::{self, Place};
+use super::Trust;
+use crate::failure::{FAILED, Failure, USAGE};
 use crate::session::Session;
 use crate::settings::{LogFormat, Settings};
 
@@ -128,9 +127,9 @@ fn foreground(args: Args, session: &Session) -> Result<Ended, Failure> {
     let env = env::all(&args.env_file, &args.env, &here)?;
     let annotations = args.annotation.iter().map(|text| annotation(text));
     let annotations = annotations.collect::<Result<_, _>>()?;
-    let image = image(&args, session)?;
+    let image = image::image(&args, session)?;
     if args.platform.is_none() {
-        warn_of_platform(&image, session);
+        image::warn_of_platform(&image, session);
     }
     let run = Run {
         options: spec::Options {
@@ -157,63 +156,4 @@ fn annotation(text: &str) -> Result<(String, String), Failure> {
             "--annotation: {text:?} is not KEY=VALUE"
         ))),
     }
-}
-
-/// Says in docker's words that an image was made for another machine: what comes of it is seldom more than "exec format error".
-fn warn_of_platform(image: &Found, session: &Session) {
-    let (host, image) = (Platform::host(), image.record.platform.as_deref());
-    let Some(image) = image.and_then(|text| text.parse::<Platform>().ok()) else {
-        return;
-    };
-    if !host.runs(&image) {
-        session.warn(&format!(
-            "The requested image's platform ({image}) does not match the detected host platform ({host}) and no specific platform was requested"
-        ));
-    }
-}
-
-/// Finds the image, and pulls it when that is needed and allowed.
-fn image(args: &Args, session: &Session) -> Result<Found, Failure> {
-    let wanted = platform(args.platform.as_ref())?;
-    let engine = session.engine()?;
-    let found = match engine.find(&args.image) {
-        Ok(found) => Ok(found),
-        Err(error) if error.kind() == Kind::NotFound => Err(error),
-        Err(error) => return Err(error.into()),
-    };
-    let fits = |found: &Found| {
-        let here = found.record.platform.as_ref();
-        wanted
-            .as_ref()
-            .is_none_or(|wanted| here == Some(&wanted.to_string()))
-    };
-    match (args.pull.as_str(), found) {
-        ("missing", Ok(found)) if fits(&found) => return Ok(found),
-        ("never", Ok(found)) => return Ok(found),
-        ("never", Err(error)) => return Err(error.into()),
-        ("missing", _) => {
-            let name = args.image.parse::<Reference>().map(Reference::or_latest);
-            let name = name.map_or_else(|_| args.image.clone(), |name| name.to_string());
-            if !args.quiet {
-                say(&format!("Unable to find image '{name}' locally\n"));
-            }
-        }
-        ("always", _) => {}
-        (other, _) => {
-            let text = format!("--pull: {other:?} is not known; use always, missing or never");
-            return Err(Failure::new(text));
-        }
-    }
-    let options = Pull {
-        platform: wanted,
-        ..Pull::default()
-    };
-    let progress = progress::show(Place::Errors, args.quiet, session);
-    let pulled = progress.during(|progress| engine.pull(&args.image, &options, progress))?;
-    for line in pulled.lines.iter().filter(|_| !args.quiet) {
-        say(&format!("{line}\n"));
-    }
-    let image = pulled.images.first();
-    let none = || Failure::new(format!("pull {}: there is no image behind it", args.image));
-    Ok(engine.find(&image.ok_or_else(none)?.id.to_string())?)
 }
