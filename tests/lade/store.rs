@@ -1,7 +1,7 @@
 //! The store under many hands: at once, on a full disk, killed at any moment.
 
 use orlop_tests::registry::image::oci_archive;
-use orlop_tests::registry::{Image, Layer, Registry, What};
+use orlop_tests::registry::{Image, Layer, Registry, Tar, What};
 use orlop_tests::{Lade, Must, sys};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -157,13 +157,24 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
             Some(bytes) => cmd.stdin(bytes).run(),
             None => cmd.run(),
         };
-        let complaint = orlop_tests::complaint(&done, &[1], &["space|full"]);
+        let data = lade.data.display().to_string();
+        let parts = ["space|full", &data, "hint: make room there, or "];
+        let complaint = orlop_tests::complaint(&done, &[1], &parts);
         assert_eq!(complaint, None, "{done}");
+        let goes_on = done.stderr().contains("; pull goes on from where it is");
+        assert_eq!(goes_on, args[0] == "pull", "{done}");
         assert_eq!(lade.ids(), [fits.id()]);
         lade.ok(&["image", "prune", "-f"]);
         lade.whole();
     };
     full(&["pull", &second], None);
+    // Its files are what does not fit.
+    let mut zeros = Tar::new();
+    for n in 0..8 {
+        zeros = zeros.file(&format!("d/{n}"), 0o644, vec![1; 4 << 20]);
+    }
+    let zeros = Image::new(vec![Layer::gzip(zeros)]);
+    full(&["pull", &registry.serve("thing:zeros", &zeros)], None);
     full(&["load"], Some(oci_archive(&[("large:one", &large)])));
     full(
         &["import", "-", "large:one"],

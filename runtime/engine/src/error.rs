@@ -40,7 +40,7 @@ pub(crate) const OWNERS: &str = "an ordinary user needs newuidmap (Debian's pack
      usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME";
 
 /// What helps where the disk is full.
-const ROOM: &str = "make room there, or remove images (lade image prune)";
+pub(crate) const ROOM: &str = "make room there, or remove images (lade image prune)";
 
 /// Why a verb was not done: one line, and where there is something to try, a hint.
 #[derive(Debug, Clone)]

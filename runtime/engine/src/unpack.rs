@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use image::{Algorithm, Compression, Descriptor, Digest, Hasher, media};
 use layer::{Form, Options};
 use store::{NewLayer, StagedLayer};
+use sys::Errno;
 
 use crate::{Error, Kind};
 
@@ -35,7 +36,8 @@ pub(crate) fn unpack<R: BufRead + Send>(
     let unpacked = thread::scope(|scope| {
         let tar = layer::Ahead::new(scope, tar);
         layer::unpack_within(tar, into.dir(), &options, most)
-    })?;
+    });
+    let unpacked = unpacked.map_err(|error| placed(error, &into))?;
     let found = Digest::from_sha256(unpacked.tar_sha256);
     is(&found, diff_id)?;
     Ok(Unpacked {
@@ -44,6 +46,23 @@ pub(crate) fn unpack<R: BufRead + Send>(
         tar_bytes: unpacked.tar_bytes,
         warnings: unpacked.warnings,
     })
+}
+
+/// Says of a full disk which data root is on it: who unpacks knows the entry only.
+pub(crate) fn placed(error: layer::Error, into: &NewLayer) -> anyhow::Error {
+    match &error {
+        layer::Error::Entry {
+            why,
+            errno: Some(errno @ (Errno::ENOSPC | Errno::EDQUOT)),
+            ..
+        } => {
+            let text = error.to_string();
+            let what = text.strip_suffix(&format!(": {why}")).unwrap_or(&text);
+            let full = store::Error::at(into.root(), (*errno).into());
+            anyhow::Error::from(full).context(what.to_owned())
+        }
+        _ => error.into(),
+    }
 }
 
 /// Whether what we make is the host's root's: in a user namespace of its own nobody makes devices, or sets what only the host's root sees.

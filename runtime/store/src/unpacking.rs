@@ -129,12 +129,16 @@ impl Store {
     fn look_for_layer(&self, lease: &Lease, diff_id: &Digest) -> Result<Option<Unpack>> {
         let _publishing = self.publishing()?;
         lease.hold(&[(Kind::Layer, *diff_id)])?;
-        if let Some(layer) = self.layer(diff_id)? {
+        // Somebody may have deleted its files behind the database's back: then it is unpacked once more, and the row is true again.
+        if let Some(layer) = self.layer(diff_id)?
+            && layer.path.is_dir()
+        {
             return Ok(Some(Unpack::Stored(layer)));
         }
         // In the order in which it moves, so that it cannot pass behind our back.
         let layout = self.layout();
-        let there = layout.ready_layer(diff_id).exists() || layout.layer(diff_id).exists();
+        let mut places = [layout.ready_layer(diff_id), layout.layer(diff_id)].into_iter();
+        let there = places.any(|place| place.join(FS).exists());
         Ok(there.then(|| Unpack::Staged(self.staged_layer(lease, *diff_id))))
     }
 
@@ -177,6 +181,12 @@ impl NewLayer {
     #[must_use]
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.fs.as_fd()
+    }
+
+    /// Returns the data root that it is in, for messages.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.store.root()
     }
 
     /// Returns where it is, for messages.

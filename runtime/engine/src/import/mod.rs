@@ -47,7 +47,8 @@ impl Engine {
         let lease = self.store.lease()?;
         let layer = plain(input, |tar| {
             let new = self.store.unpack_unknown(&lease)?;
-            let unpacked = layer::unpack(tar, new.dir(), &how)?;
+            let unpacked = layer::unpack(tar, new.dir(), &how);
+            let unpacked = unpacked.map_err(|error| unpack::placed(error, &new))?;
             for warning in &unpacked.warnings {
                 progress.event(Event::Warning(warning.clone()));
             }

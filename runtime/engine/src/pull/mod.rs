@@ -19,9 +19,10 @@ use registry::Client;
 use store::{Lease, NewName, Pin, Records, Staged, Store};
 
 use crate::documents::Documents;
+use crate::error::ROOM;
 use crate::progress::Event;
 use crate::remote::Events;
-use crate::{Engine, Error, Progress, Result};
+use crate::{Engine, Error, Kind, Progress, Result};
 use layers::Fetched;
 use resolve::Resolved;
 pub(crate) use resolve::small;
@@ -73,7 +74,12 @@ impl Engine {
         let pulled = remote.run(progress, |events| {
             work.pull(reference, options.all_tags, events)
         });
-        Ok(pulled?)
+        pulled.map_err(|error| match Error::from(error) {
+            full if full.kind() == Kind::Full => {
+                full.with_hint(format!("{ROOM}; pull goes on from where it is"))
+            }
+            other => other,
+        })
     }
 }
 
