@@ -54,6 +54,25 @@ fn pulled_again_nothing_is_fetched() {
 }
 
 #[test]
+fn a_layer_that_somebody_has_deleted_is_unpacked_again() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = Image::noise(1, 2, 50_000);
+    let name = registry.serve("thing:one", &image);
+    lade.ok(&["pull", &name]);
+    let files = lade.layer(&image.layers[0].diff_id());
+    // All of it, or what is in it only.
+    for gone in [files.parent().must("a directory above"), &files] {
+        fs::remove_dir_all(gone).must("the layer");
+        registry.forget();
+        lade.ok(&["pull", &name]);
+        assert_eq!(registry.count(What::Blob, ""), 0, "its blob is here");
+        assert!(files.is_dir());
+        lade.ok(&["image", "verify", &name]);
+        lade.whole();
+    }
+}
+
+#[test]
 fn layers_are_shared_between_images() {
     let (lade, registry) = (Lade::new(), Registry::new());
     let one = Image::noise(1, 2, 50_000);
