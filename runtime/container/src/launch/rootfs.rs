@@ -74,7 +74,10 @@ fn uncover(propagation: Propagation) -> Result<()> {
         let flags = sys::mount::MntFlags::MNT_DETACH;
         sys::mount::umount2("/..", flags).at(Step::Root, "what is mounted over /")?;
     }
-    Err(Failure::new(Step::Root, "something is mounted over /"))
+    Err(Failure::new(
+        Step::Root,
+        "something is mounted over /: unmount it first",
+    ))
 }
 
 /// Makes the container's root the root of this process.
