@@ -113,6 +113,24 @@ fn containers_are_counted() {
     let said = lade.says(&["system", "df", "-v"]);
     let row = said.lines().find(|line| line.contains("/box")).must(&said);
     assert!(row.trim_end().ends_with(" 2"), "{said}");
+    for id in lade.containers() {
+        let row = said.lines().find(|line| line.starts_with(&id[..12]));
+        let row = row.must(&said);
+        let cells: Vec<&str> = row.split("  ").map(str::trim).collect();
+        let cells: Vec<&str> = cells.into_iter().filter(|cell| !cell.is_empty()).collect();
+        let [_, image, command, volumes, size, created, status] = cells[..] else {
+            panic!("{cells:?}: {said}");
+        };
+        assert_eq!(
+            (image, command),
+            (name.as_str(), "\"sh -c echo ready; r…\"")
+        );
+        assert!(volumes == "0" && size.ends_with("kB"), "{row}");
+        assert!(
+            created.ends_with(" ago") && status.starts_with("Up "),
+            "{row}"
+        );
+    }
     // What would be free is the other image.
     let said = lade.says(&["system", "df", "--format", "{{.Reclaimable}}"]);
     let first = said.lines().next().must("a line");

@@ -66,7 +66,7 @@ pub use remove::{Line, Remove, Removed};
 pub use rows::{Row, Rows, rows};
 pub use save::Save;
 pub use search::{Search, SearchRow};
-pub use usage::{ImageUsage, Usage};
+pub use usage::{ContainerUsage, ImageUsage, Usage};
 pub use verify::Verified;
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! Usage: what images take on disk, and what would be free without those that nobody uses.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use image::Digest;
+use serde_json::Value;
 use store::{ImageRecord, Store};
 
+use crate::find::familiar_names;
 use crate::images::{List, Sizes};
 use crate::run::containers;
 use crate::verify::blobs_of;
@@ -27,10 +31,8 @@ pub struct Usage {
     pub reclaimable: u64,
     /// What containers have written.
     pub containers: u64,
-    /// How many containers there are.
-    pub made: u64,
-    /// How many of them somebody attends to; the others were killed.
-    pub running: u64,
+    /// Each of them, those that are running first.
+    pub made: Vec<ContainerUsage>,
     /// What interrupted work has left, or work under way has made.
     pub unfinished: u64,
     /// Of that, what somebody is at work on.
@@ -52,6 +54,23 @@ pub struct ImageUsage {
     pub shared: u64,
     /// Of its layers, what it has alone.
     pub unique: u64,
+}
+
+/// What one container takes.
+#[derive(Debug, Clone)]
+pub struct ContainerUsage {
+    /// Its id.
+    pub id: String,
+    /// A name of its image, or the beginning of the image's id; empty of one that had not said so yet.
+    pub image: String,
+    /// The program and its arguments; none before they are known.
+    pub command: Vec<String>,
+    /// What its directory takes, in bytes on disk.
+    pub size: u64,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// Somebody attends to it; otherwise that one was killed.
+    pub running: bool,
 }
 
 impl Engine {
@@ -80,6 +99,7 @@ impl Engine {
                 summary,
             }
         });
+        let made = containers.iter().map(|found| self.container_usage(found));
         Ok(Usage {
             images: images.collect(),
             active: active.len() as u64,
@@ -88,13 +108,38 @@ impl Engine {
             free_blobs,
             reclaimable: (layers + on_disk.blobs).saturating_sub(kept),
             containers: on_disk.containers,
-            made: containers.len() as u64,
-            running: containers.iter().filter(|found| found.running).count() as u64,
+            made: made.collect::<Result<_>>()?,
             unfinished: on_disk.unfinished,
             busy: on_disk.busy,
             trash: on_disk.trash,
             database: on_disk.database,
             total: on_disk.total(),
+        })
+    }
+
+    /// Looks at a container, which may end at any moment.
+    fn container_usage(&self, found: &containers::Found) -> Result<ContainerUsage> {
+        let dir = self.store.root().join("containers").join(&found.id);
+        let made = fs::metadata(dir.join("image"));
+        let spec = fs::read(dir.join("bundle/config.json"));
+        let spec: Value = serde_json::from_slice(&spec.unwrap_or_default()).unwrap_or_default();
+        let words = spec["process"]["args"].as_array().into_iter().flatten();
+        let image = match &found.image {
+            Some(id) => {
+                let names = familiar_names(&self.store, id)?;
+                names.into_iter().next().unwrap_or_else(|| id.short())
+            }
+            None => String::new(),
+        };
+        Ok(ContainerUsage {
+            id: found.id.clone(),
+            image,
+            command: words
+                .filter_map(|word| Some(word.as_str()?.to_owned()))
+                .collect(),
+            size: self.store.container_size(&found.id)?,
+            created: made.map_or(0, |made| made.mtime()),
+            running: found.running,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! `lade system df`.
 
-use engine::{Rows, Usage};
+use engine::{ContainerUsage, Rows, Usage};
 use serde_json::Value;
 
 use super::images;
@@ -30,6 +30,17 @@ const HEADERS: &[(&str, &str)] = &[
     ("Bytes", "BYTES"),
 ];
 const IMAGES: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}";
+const CONTAINERS: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.CreatedSince}}\t{{.Status}}\t{{.Names}}";
+const CONTAINER_HEADERS: &[(&str, &str)] = &[
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Size", "SIZE"),
+    ("CreatedSince", "CREATED"),
+    ("Status", "STATUS"),
+    ("Names", "NAMES"),
+];
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     let default = Default {
@@ -103,8 +114,8 @@ fn parts(usage: &Usage) -> Vec<Part> {
     vec![
         images,
         Part {
-            active: count(usage.running),
-            ..part("Containers", count(usage.made), usage.containers, 0)
+            active: usage.made.iter().filter(|made| made.running).count(),
+            ..part("Containers", usage.made.len(), usage.containers, 0)
         },
         part("Local Volumes", 0, 0, 0),
         part("Build Cache", 0, 0, 0),
@@ -118,6 +129,35 @@ fn parts(usage: &Usage) -> Vec<Part> {
         // And the few directories that are always there.
         part("Database", 1, usage.total.saturating_sub(known), 0),
     ]
+}
+
+/// Docker's fields of a container. Ours have no names.
+fn container(made: &ContainerUsage, now: i64) -> Value {
+    // As long as docker's.
+    const WIDTH: usize = 20;
+    let mut command = made.command.join(" ");
+    if command.chars().count() > WIDTH {
+        command = command.chars().take(WIDTH - 1).collect();
+        command.push('…');
+    }
+    let since = now.saturating_sub(made.created);
+    let (created, up) = match made.created {
+        0 => ("N/A".to_owned(), "Up".to_owned()),
+        created => (
+            sizes::ago(created, now),
+            format!("Up {}", sizes::duration(since)),
+        ),
+    };
+    row([
+        ("ID", made.id.chars().take(12).collect()),
+        ("Image", made.image.clone()),
+        ("Command", format!("{command:?}")),
+        ("LocalVolumes", "0".to_owned()),
+        ("Size", sizes::short(made.size)),
+        ("CreatedSince", created),
+        ("Status", if made.running { up } else { "Dead".to_owned() }),
+        ("Names", String::new()),
+    ])
 }
 
 fn verbose(usage: &Usage, parts: &[Part]) -> Result<String, Failure> {
@@ -143,11 +183,10 @@ fn verbose(usage: &Usage, parts: &[Part]) -> Result<String, Failure> {
     };
     let mut out = String::from("Images space usage:\n\n");
     out.push_str(&table(IMAGES)?.render(images::HEADERS, rows)?);
+    out.push_str("\nContainers space usage:\n\n");
+    let rows = usage.made.iter().map(|made| container(made, look.now));
+    out.push_str(&table(CONTAINERS)?.render(CONTAINER_HEADERS, rows)?);
     for (title, headers) in [
-        (
-            "Containers space usage:",
-            "CONTAINER ID\tIMAGE\tCOMMAND\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES",
-        ),
         ("Local Volumes space usage:", "VOLUME NAME\tLINKS\tSIZE"),
         (
             "Build cache usage: 0B",
