@@ -171,6 +171,8 @@ pub(crate) fn answered(host: &str, object: &str, status: StatusCode, body: &[u8]
 /// Says what kind of refusal a status is, and what to try.
 /// `told`: it came with a document of errors.
 fn meaning(host: &str, object: &str, status: StatusCode, told: bool) -> (Kind, String) {
+    let by_digest = object.contains("sha256:") || object.contains("sha512:");
+    let part = if by_digest { "digest" } else { "tag" };
     match status.as_u16() {
         401 => (
             Kind::Unauthorized,
@@ -193,12 +195,12 @@ fn meaning(host: &str, object: &str, status: StatusCode, told: bool) -> (Kind, S
         404 if !told => (
             Kind::NotFound,
             format!(
-                "check the name and the tag, and whether {host} is a registry: it answered 404 as any web server does"
+                "check the name and the {part}, and whether {host} is a registry: it answered 404 as any web server does"
             ),
         ),
         404 => (
             Kind::NotFound,
-            "check the name and the tag".to_string(),
+            format!("check the name and the {part}"),
         ),
         405 | 501 => (
             Kind::Unsupported,
