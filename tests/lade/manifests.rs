@@ -239,7 +239,7 @@ fn a_manifest_is_shown_as_it_is() {
     lade.ok(&["manifest", "create", "list:one", &name]);
     let change = [
         "--os",
-        "odd",
+        "windows",
         "--os-version",
         "9.1",
         "--os-features",
@@ -252,8 +252,17 @@ fn a_manifest_is_shown_as_it_is() {
     .concat());
     let shown: Value =
         serde_json::from_str(&lade.says(&["manifest", "inspect", "list:one"])).must("JSON");
-    let platform = serde_json::json!({"os": "odd", "architecture": "amd64", "os.version": "9.1", "os.features": ["one", "two"]});
+    let platform = serde_json::json!({"os": "windows", "architecture": "amd64", "os.version": "9.1", "os.features": ["one", "two"]});
     assert_eq!(shown["manifests"][0]["platform"], platform);
+    for (flag, value, pair) in [
+        ("--os", "templeos", "templeos/amd64"),
+        ("--arch", "foo64", "windows/foo64"),
+        ("--arch", "x86_64", "windows/x86_64"),
+    ] {
+        let args = ["manifest", "annotate", flag, value, "list:one", &name];
+        let said = format!("unsupported os/arch combination: {pair}");
+        lade.fails(&args, &[&said, "linux/amd64"]);
+    }
     lade.fails(
         &["manifest", "annotate", "list:one", &docker, "--arch", "arm"],
         &[&docker, "does not exist"],

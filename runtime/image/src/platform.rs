@@ -114,6 +114,14 @@ impl Platform {
         }
     }
 
+    /// Tells whether Go knows such a kernel and such a processor, spelt like this.
+    pub fn is_known(&self) -> bool {
+        let normal = self.normal();
+        is_os(&self.os)
+            && is_architecture(&self.architecture)
+            && (normal.os, normal.architecture) == (self.os.clone(), self.architecture.clone())
+    }
+
     /// Tells whether an image for `image` runs on this machine, as far as the architecture says. Which processor of amd64 this is, nobody knows
     /// here.
     pub fn runs(&self, image: &Self) -> bool {
@@ -253,6 +261,7 @@ fn is_os(text: &str) -> bool {
         "freebsd",
         "illumos",
         "ios",
+        "js",
         "linux",
         "macos",
         "netbsd",

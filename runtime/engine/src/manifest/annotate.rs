@@ -57,6 +57,18 @@ impl Engine {
             let text = format!("{member} has no platform yet: say --os and --arch");
             return Err(Error::invalid(text));
         }
+        let said = options.os.is_some() || options.architecture.is_some();
+        if said && !platform.is_known() {
+            let Platform {
+                os, architecture, ..
+            } = &platform;
+            // Docker's sentence.
+            let text = format!(
+                "manifest entry for image has unsupported os/arch combination: {os}/{architecture}"
+            );
+            return Err(Error::invalid(text)
+                .with_hint("they are Go's words: linux/amd64, linux/arm64, windows/amd64"));
+        }
         found.descriptor.platform = Some(platform);
         Ok(writing.write(&self.store, &name, &draft)?)
     }
