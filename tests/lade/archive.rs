@@ -2,7 +2,9 @@
 
 use crate::others::{Docker, podman, skopeo};
 use orlop_tests::registry::image::{docker_archive, gzip, layout, oci_archive, write_layout};
-use orlop_tests::registry::{Fault, Image, Layer, Registry, Rule, Tar, What};
+use orlop_tests::registry::{
+    Debian, DebianOptions, Fault, Image, Layer, Registry, Rule, Tar, What,
+};
 use orlop_tests::{Lade, Must};
 use serde_json::Value;
 use std::fs;
@@ -451,6 +453,16 @@ fn an_archive_is_imported_from_the_web() {
     through.env("http_proxy", registry.url()).run().ok();
     assert_eq!(lade.names().len(), 3);
     lade.whole();
+}
+
+#[test]
+fn an_address_of_a_server_without_tls_is_told_to_say_so() {
+    let lade = Lade::new();
+    // It answers in plain HTTP whatever it gets.
+    let server = Debian::start(&lade.env, DebianOptions::default());
+    let url = format!("https://{}/x.tar", server.host());
+    let done = lade.fails(&["import", &url], &["does not speak TLS", "write http://"]);
+    assert!(!done.stderr().contains("insecure"), "{done}");
 }
 
 #[test]

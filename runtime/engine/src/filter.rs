@@ -62,7 +62,10 @@ impl Filters {
             let flag = match value.to_ascii_lowercase().as_str() {
                 "1" | "t" | "true" => true,
                 "0" | "f" | "false" => false,
-                _ => return Err(Error::invalid(format!("invalid filter '{name}={value}'"))),
+                _ => {
+                    let text = format!("invalid filter '{name}={value}'");
+                    return Err(Error::invalid(text).with_hint(format!("{name} is true or false")));
+                }
             };
             if found.is_some_and(|before| before != flag) {
                 return Err(Error::invalid(format!(

@@ -279,8 +279,9 @@ fn check_host(host: &str) -> Result<(), String> {
 }
 
 fn check_path(path: &str) -> Result<(), String> {
-    if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        let lower = quoted(&path.to_ascii_lowercase());
+    let lower = path.to_ascii_lowercase();
+    if lower != path && lower.split('/').all(is_component) {
+        let lower = quoted(&lower);
         return Err(format!("upper case is not allowed, {lower} would be"));
     }
     match path.split('/').find(|component| !is_component(component)) {

@@ -138,6 +138,10 @@ fn meant(root: &Command, path: &[String], word: &str) -> Option<String> {
         let near = near(word, all.iter().map(|(_, name)| name.as_str()))?;
         all.iter().find(|(_, name)| name == near)
     };
+    // What is elsewhere is for images, and says nothing of lists.
+    if path == ["manifest"] {
+        return near_here().map(|(parent, name)| format!("{parent} {name}"));
+    }
     let (parent, name) = exact.or_else(near_here).or_else(near_elsewhere)?;
     Some(format!("{parent} {name}").trim().to_owned())
 }

@@ -9,7 +9,7 @@ use registry::Download;
 use super::Import;
 use crate::progress::{Event, Step};
 use crate::remote::Remote;
-use crate::{Engine, Progress, Result, unpack};
+use crate::{Engine, Error, Progress, Result, unpack};
 
 /// Of what comes, so much between two steps of the progress.
 const STEP: u64 = 1 << 20;
@@ -25,7 +25,8 @@ impl Engine {
         let remote = self.remote()?;
         // Compressed it has no more than the archive in it may have.
         let most = unpack::options().limits.bytes;
-        let download = remote.run(progress, |_| remote.client.download(url, most))?;
+        let download = remote.run(progress, |_| remote.client.download(url, most));
+        let download = download.map_err(plainly)?;
         let mut body = Body {
             remote,
             progress,
@@ -43,6 +44,15 @@ impl Engine {
             None => imported,
         }
     }
+}
+
+/// What a registry would have to be declared for, an address says by itself.
+fn plainly(error: registry::Error) -> Error {
+    let error = Error::from(error);
+    if error.to_string().contains("does not speak TLS") {
+        return error.with_hint("write http:// if that is meant");
+    }
+    error
 }
 
 /// The body of an answer, for who reads without knowing of networks.

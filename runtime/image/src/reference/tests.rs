@@ -135,6 +135,7 @@ fn what_is_refused_and_why() {
         (HEX, "an image's id"),
         ("https://ghcr.io/app", "it is an address"),
         ("App", "upper case is not allowed, \"app\" would be"),
+        ("Bad Name", "\"Bad Name\" is not a-z and 0-9"),
         ("team/App", "upper case"),
         ("h.io/Team/app", "upper case"),
         ("app:", "tag \"\""),

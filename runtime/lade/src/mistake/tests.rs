@@ -29,6 +29,14 @@ fn a_command_that_is_not_one_is_answered_by_the_one_that_was_meant() {
         ("imgae ls", "imgae", "lade", "image"),
         ("hsitory x", "hsitory", "lade", "history"),
         ("system dff", "dff", "lade system", "system df"),
+        ("manifest ls", "ls", "lade manifest", ""),
+        ("manifest pull x", "pull", "lade manifest", ""),
+        (
+            "manifest insepct x",
+            "insepct",
+            "lade manifest",
+            "manifest inspect",
+        ),
         ("zzzzzz", "zzzzzz", "lade", ""),
     ] {
         let message = format!("{word:?} is not a command of {group}");
