@@ -249,6 +249,18 @@ fn of_a_push_a_terminal_shows_the_layers_alone() {
 }
 
 #[test]
+fn nobody_types_an_archive() {
+    let lade = Lade::new();
+    for args in [&["load"] as &[&str], &["import", "-"]] {
+        let mut terminal = Pty::open();
+        let running = lade.cmd(args).on(&terminal).spawn();
+        terminal.expect("an archive does not come from a terminal");
+        running.wait().exits(1);
+    }
+    assert!(!lade.data.exists());
+}
+
+#[test]
 fn a_terminal_of_no_size_has_a_line_for_each_layer() {
     let (lade, registry) = (Lade::new(), Registry::new());
     let name = registry.serve("thing:one", &Image::noise(1, 3, 100_000));

@@ -1,7 +1,7 @@
 //! `lade import`.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use engine::Import;
@@ -40,6 +40,10 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<(), Failure> {
         source: said(&args.file).to_owned(),
     };
     let file = args.file;
+    if file == "-" && io::stdin().is_terminal() {
+        let failure = Failure::new("an archive does not come from a terminal");
+        return Err(failure.hint("lade import FILE, or send the archive in by a pipe"));
+    }
     let engine = session.engine()?;
     let fetched = file.starts_with("http://") || file.starts_with("https://");
     // What is printed is the id alone.
