@@ -113,7 +113,19 @@ impl Engine {
         let mounted = match by_path {
             Some(mounted) => mounted,
             None => {
-                let id = self.find(name)?.id;
+                let nothing = || {
+                    let text = format!("image unmount: lade has mounted nothing on {name}");
+                    Error::not_found(text)
+                };
+                // No image is called so.
+                if name.starts_with(['/', '.']) {
+                    return Err(nothing());
+                }
+                let found = self.find(name);
+                let id = match found {
+                    Err(_) if Path::new(name).is_dir() => return Err(nothing()),
+                    other => other?.id,
+                };
                 let none = || Error::not_found(format!("{name} is mounted nowhere"));
                 chosen(&mounts, |known| known.id == id).ok_or_else(none)?
             }
