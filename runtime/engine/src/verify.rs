@@ -19,7 +19,7 @@ use crate::{Engine, Progress, Result, unpack};
 pub struct Verified {
     /// Its id.
     pub id: Digest,
-    /// A name of it, or the beginning of its id.
+    /// What the caller called it; else a name of it, or the beginning of its id.
     pub name: String,
     /// How many blobs were read.
     pub blobs: u64,
@@ -34,7 +34,7 @@ impl Engine {
     pub fn verify(&self, names: &[String], progress: &dyn Progress) -> Result<Vec<Verified>> {
         let mut ids = BTreeMap::new();
         for name in names {
-            ids.insert(self.find(name)?.id, Some(name));
+            ids.entry(self.find(name)?.id).or_insert(Some(name));
         }
         if names.is_empty() {
             let images = self.store.images()?;
@@ -45,7 +45,11 @@ impl Engine {
         let mut all = Vec::new();
         for (id, name) in ids {
             match (self.verify_one(&id, &mut seen, progress)?, name) {
-                (Some(verified), _) => all.push(verified),
+                (Some(verified), None) => all.push(verified),
+                (Some(verified), Some(name)) => all.push(Verified {
+                    name: name.clone(),
+                    ..verified
+                }),
                 // Somebody has removed it since.
                 (None, Some(name)) => return Err(no_such(name)),
                 (None, None) => {}
@@ -77,9 +81,7 @@ impl Engine {
                 continue;
             }
             verified.blobs += 1;
-            let found = seen.blobs.entry(blob);
-            let difference = found.or_insert_with(|| blob_differs(&self.store, &blob));
-            let line = difference.as_ref();
+            let line = seen.blobs.look(&self.store, &blob);
             let line = line.map(|line| format!("blob {blob}: {line}"));
             verified.differences.extend(line);
         }
@@ -91,7 +93,8 @@ impl Engine {
                     id,
                     step: Step::Loading { have: 0, size },
                 });
-                layer_differs(&self.store, layer).unwrap_or_else(|error| vec![format!("{error:#}")])
+                let differences = layer_differs(&self.store, layer, &mut seen.blobs);
+                differences.unwrap_or_else(|error| vec![format!("{error:#}")])
             });
             let of = |line: &String| format!("layer {}: {line}", layer.short());
             verified.differences.extend(differences.iter().map(of));
@@ -119,8 +122,19 @@ pub(crate) fn blobs_of(store: &Store, record: &ImageRecord) -> Result<BTreeSet<D
 /// What was read already, and how it differs: that holds for every image that has it.
 #[derive(Debug, Default)]
 struct Seen {
-    blobs: BTreeMap<Digest, Option<String>>,
+    blobs: Blobs,
     layers: BTreeMap<Digest, Vec<String>>,
+}
+
+/// Of each blob that was read, how it differs.
+#[derive(Debug, Default)]
+struct Blobs(BTreeMap<Digest, Option<String>>);
+
+impl Blobs {
+    fn look(&mut self, store: &Store, blob: &Digest) -> Option<&String> {
+        let found = self.0.entry(*blob);
+        found.or_insert_with(|| blob_differs(store, blob)).as_ref()
+    }
 }
 
 fn blob_differs(store: &Store, digest: &Digest) -> Option<String> {
@@ -133,17 +147,32 @@ fn blob_differs(store: &Store, digest: &Digest) -> Option<String> {
     match read() {
         Ok(found) if found == *digest => None,
         Ok(found) => Some(format!("its bytes have the digest {found}")),
-        Err(error) => Some(format!("{error:#}")),
+        Err(error) => Some(match error.downcast_ref() {
+            Some(store::Error::Missing(_)) => "its file is missing".to_string(),
+            _ => format!("{error:#}"),
+        }),
     }
 }
 
 /// Compares a layer's files with its tar, entry by entry; a layer that was made here has none, and is packed again.
-fn layer_differs(store: &Store, diff_id: &Digest) -> anyhow::Result<Vec<String>> {
+fn layer_differs(
+    store: &Store,
+    diff_id: &Digest,
+    blobs: &mut Blobs,
+) -> anyhow::Result<Vec<String>> {
     let layer = store.layer(diff_id)?;
     let Some(layer) = layer else {
         return Ok(vec!["it is not here".to_string()]);
     };
     let dir = open_layer(&layer.path)?;
+    for blob in store.packed_forms(diff_id)? {
+        // What a damaged one says of files is nothing to go by.
+        if store.blob(&blob)?.is_some() && blobs.look(store, &blob).is_some() {
+            return Ok(vec![format!(
+                "its files could not be compared, since its blob {blob} is damaged or missing"
+            )]);
+        }
+    }
     let Some(blob) = known_form(store, diff_id)? else {
         let packed = layer::pack(dir.as_fd(), io::sink())?;
         let found = Digest::from_sha256(packed.tar_sha256);
