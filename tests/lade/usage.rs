@@ -9,7 +9,7 @@ use std::fs;
 #[test]
 fn what_is_wrong_is_said_in_a_line() {
     let lade = Lade::new();
-    let table: [(&[&str], &[&str]); 23] = [
+    let table: [(&[&str], &[&str]); 26] = [
         (&["nosuch"], &["nosuch"]),
         (&["image", "images"], &["images|ls"]),
         (&["image", "lst"], &["lst"]),
@@ -23,6 +23,15 @@ fn what_is_wrong_is_said_in_a_line() {
         (&["tag", "a"], &["argument|required|TARGET"]),
         (&["rmi"], &["argument|required|IMAGE"]),
         (&["images", "--filter", "x"], &["x"]),
+        (
+            &["images", "-f", "dangling=maybe"],
+            &["dangling=maybe", "dangling is true or false"],
+        ),
+        (&["manifest", "ls"], &["see lade manifest --help"]),
+        (
+            &["image", "unmount", "/no/such"],
+            &["mounted nothing on /no/such"],
+        ),
         (&["images", "--format", "{{"], &["template|unclosed"]),
         (&["login", "-u", "ann"], &["password"]),
         (&["save"], &["argument|required|IMAGE"]),
@@ -509,4 +518,122 @@ fn an_outage_is_told_once_however_many_connections_it_ends() {
         .filter(|seen| seen.status == 503);
     assert_eq!(refused.count(), 2, "{done}");
     lade.whole();
+}
+
+#[test]
+fn a_name_that_is_suggested_is_one() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("base:one", &Image::noise(1, 1, 1000));
+    lade.ok(&["pull", &name]);
+    lade.fails(&["tag", &name, "BadName"], &["\"badname\" would be"]);
+    let done = lade.fails(&["tag", &name, "Bad Name"], &["is not a-z and 0-9"]);
+    assert!(!done.stderr().contains("would be"), "{done}");
+    let wrong = format!("{}@sha256:{}", registry.name("base"), "0".repeat(64));
+    lade.fails(&["pull", &wrong], &["check the name and the digest"]);
+    lade.fails(
+        &["pull", &registry.name("base:two")],
+        &["check the name and the tag"],
+    );
+}
+
+#[test]
+fn a_directory_where_nothing_is_mounted_is_no_image() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("thing:one", &Image::noise(1, 1, 1000));
+    lade.ok(&["pull", &name]);
+    let dir = lade.env.dir.join("mnt2");
+    fs::create_dir(&dir).must("a directory");
+    for given in ["mnt2", "./mnt2", &dir.display().to_string()] {
+        let unmount = lade.cmd(&["image", "unmount", given]);
+        let unmount = unmount.with(|command| {
+            command.current_dir(&lade.env.dir);
+        });
+        let done = unmount.run();
+        let said = format!("image unmount: lade has mounted nothing on {given}");
+        assert_eq!(complaint(&done, &[1], &[&said]), None, "{done}");
+    }
+    lade.fails(&["image", "unmount", &name], &["is mounted nowhere"]);
+    lade.fails(
+        &["image", "unmount", "mnt3"],
+        &["No such image: mnt3:latest"],
+    );
+}
+
+#[test]
+fn an_image_is_verified_by_the_name_that_was_given_and_damage_is_said_once() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = Image::noise(1, 1, 50_000);
+    let name = registry.serve("thing:one", &image);
+    lade.ok(&["pull", &name]);
+    lade.ok(&["tag", &name, "zzz:last"]);
+    lade.ok(&["tag", &name, "aaa:first"]);
+    for given in [&name, "zzz:last", "aaa:first", &image.id()[7..19]] {
+        let said = lade.says(&["image", "verify", given]);
+        assert!(said.starts_with(&format!("{given}: good")), "{said}");
+    }
+    let digest = image.layers[0].digest();
+    let blob = lade.data.join("blobs/sha256").join(&digest[7..]);
+    let bytes = fs::read(&blob).must("the blob");
+    fs::write(&blob, vec![b'x'; bytes.len()]).must("the blob");
+    let damaged = [
+        "its bytes have the digest",
+        "could not be compared",
+        &digest,
+    ];
+    let missing = ["its file is missing", "could not be compared", &digest];
+    for parts in [damaged, missing] {
+        let done = lade.cmd(&["image", "verify", "zzz:last"]).run().exits(1);
+        let said = done.stdout();
+        assert!(parts.iter().all(|part| said.contains(part)), "{done}");
+        assert!(
+            !said.contains("octal") && !said.contains("pull it again"),
+            "{done}"
+        );
+        assert!(
+            said.lines().all(|line| line.matches(&*digest).count() < 2),
+            "{done}"
+        );
+        fs::remove_file(&blob).unwrap_or_default();
+    }
+}
+
+#[test]
+fn a_check_says_what_is_harmless_and_promises_nothing_it_cannot_keep() {
+    let lade = Lade::new();
+    let tar = Layer::noise(1, 10_000).tar;
+    lade.cmd(&["import", "-", "made:one"]).stdin(tar).run().ok();
+    let piped = lade.cmd(&["import", "-"]).with(|command| {
+        command.stdin(std::process::Stdio::piped());
+    });
+    let mut killed = piped.spawn();
+    let begun = || {
+        let leases = fs::read_dir(lade.data.join("leases")).ok()?;
+        leases.flatten().next()
+    };
+    let limit = std::time::Duration::from_secs(10);
+    orlop_tests::soon(limit, begun).must("a lease");
+    killed.child.kill().must("kill");
+    killed.wait();
+    let said = lade.says(&["system", "check"]);
+    let note = "a note that a killed command left (harmless); --repair forgets it";
+    assert!(said.contains(note), "{said}");
+    lade.ok(&["system", "check", "--repair"]);
+    assert_eq!(lade.says(&["system", "check"]), "No problems found.");
+    let layer = lade.inspect("made:one", "{{range .RootFS.Layers}}{{.}}{{end}}");
+    fs::remove_dir_all(lade.layer(&layer)).must("the layer");
+    for (args, code) in [
+        (&["system", "check"] as &[&str], 1),
+        (&["system", "check", "--repair"], 0),
+    ] {
+        let said = lade.cmd(args).run().exits(code).stdout();
+        let line = said
+            .lines()
+            .find(|line| line.starts_with("image "))
+            .must(&said);
+        assert!(
+            line.contains("made:one") && line.contains("nothing can bring back"),
+            "{said}"
+        );
+        assert!(!said.contains("a pull"), "{said}");
+    }
 }

@@ -43,7 +43,9 @@ impl fmt::Display for Problem {
         } else {
             "--repair"
         };
-        write!(f, "{}: {}; {verb} {}", self.object, self.what, self.repair)
+        let harmless = if self.harmless { " (harmless)" } else { "" };
+        let (object, what) = (&self.object, &self.what);
+        write!(f, "{object}: {what}{harmless}; {verb} {}", self.repair)
     }
 }
 
@@ -217,11 +219,13 @@ impl Store {
                 names => format!("({}) its {first} is missing", names.join(", ")),
             };
             let object = format!("image {}", image.id);
-            problems.push(serious(
-                object,
-                what,
-                "forgets the image, and a pull fetches what is missing",
-            ));
+            // One that was pulled or pushed is known by a digest of its repository.
+            let repair = if self.digests_of(&image.id)?.is_empty() {
+                "forgets the image, which nothing can bring back: no registry is known to have it"
+            } else {
+                "forgets the image, and a pull fetches what is missing"
+            };
+            problems.push(serious(object, what, repair));
             cures.push((FORGET_IMAGE, vec![image.id.to_string()]));
             broken.insert(image.id);
         }
@@ -259,7 +263,11 @@ impl Store {
         }
         for (id, _lock) in self.leases()?.dead {
             let object = format!("lease {id}");
-            problems.push(harmless(object, "its owner is dead", "forgets it"));
+            problems.push(harmless(
+                object,
+                "a note that a killed command left",
+                "forgets it",
+            ));
         }
         for place in [CONTAINERS, UNPACK] {
             let dir = self.layout().at(place);
@@ -267,7 +275,7 @@ impl Store {
                 let path = dir.join(&name);
                 // One without the file is being made, or cleared.
                 if let Some(_lock) = Lock::attempt_existing(&path.join(LOCK))? {
-                    problems.push(harmless(path.display(), "its owner is dead", trash));
+                    problems.push(harmless(path.display(), "left by a killed command", trash));
                 }
             }
         }

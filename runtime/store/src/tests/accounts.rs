@@ -200,7 +200,7 @@ fn damage_is_found_and_repaired_so_that_a_pull_brings_back_what_is_lost() {
         },
         &[
             "ROOT/trash: missing; --repair makes it",
-            "ROOT/spare: missing, so that removing needs room on a full disk; --repair makes it",
+            "ROOT/spare: missing, so that removing needs room on a full disk (harmless); --repair makes it",
         ],
         true,
     );
