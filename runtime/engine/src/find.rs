@@ -69,7 +69,7 @@ impl Engine {
                     Kind::Damaged,
                     format!("layer {diff_id} of image {id} is not here"),
                 )
-                .with_hint("`lade system check --repair`, then `lade pull` gets it again; `lade image verify` says what else differs")
+                .with_hint("`lade pull` or `lade load` gets it again; `lade image verify` says what else differs")
             })?;
             Ok(layer.path)
         };
