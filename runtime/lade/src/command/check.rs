@@ -3,7 +3,7 @@
 use crate::failure::{Failure, print};
 use crate::session::Session;
 
-/// Look for what is lost, half there or left over in the data root; fails (1) while anything is lost or broken, not for what is harmless
+/// Look for what is lost or left over in the data root; what is harmless is no failure
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Put right what can be
