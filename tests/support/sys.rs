@@ -148,13 +148,13 @@ pub fn deny(command: &mut Command, call: i64, errno: i32) {
     }
 }
 
-/// Starts the program as the leader of a new session whose controlling terminal is its stdin, whose keys work: a shell has their signals ignored by what it starts in the background.
+/// Starts the program as the leader of a new session whose controlling terminal is its stdin, whose keys work: a shell has their signals (1, 2, 3) ignored by what it starts in the background.
 pub fn own_terminal(command: &mut Command) {
     // SAFETY: these calls are async-signal-safe and take no pointer of ours.
     unsafe {
         command.pre_exec(|| {
             check(libc::setsid())?;
-            [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT].map(|it| libc::signal(it, libc::SIG_DFL));
+            let _before = [1, 2, 3].map(|signal| libc::signal(signal, libc::SIG_DFL));
             check(libc::ioctl(0, libc::TIOCSCTTY, 0)).map(drop)
         });
     }
