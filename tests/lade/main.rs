@@ -3,6 +3,7 @@
 mod archive;
 mod attacks;
 mod auth;
+mod damage;
 mod faults;
 mod flags;
 mod hosts;
