@@ -1,6 +1,6 @@
 //! What a process in the container can take from a process of the runtime that enters its pid namespace (CVE-2016-9962).
 
-use orlop_tests::{Bundle, Env, Gate, Must, Running, until};
+use orlop_tests::{Bundle, Env, Gate, Must, Running, hidden, orlop, until};
 use serde_json::json;
 use std::fs;
 
@@ -131,8 +131,24 @@ fn cve_2016_9962_of_exec_beside_one_who_may_trace() {
     nothing_reached(&env, &id, running);
 }
 
+/// Where descriptors are closed one by one, the list of them leads to the host as well.
+#[test]
+fn cve_2016_9962_of_exec_without_close_range_beside_one_who_may_trace() {
+    let env = Env::new();
+    let (id, running) = tracer(&env, |_| ());
+    for _ in 0..60 {
+        let older = env.cmd(env!("CARGO_BIN_EXE_enosys")).arg("close_range");
+        let exec = older.arg(orlop()).arg("--root").arg(&env.root);
+        exec.args(["exec", &id, "true"]).run().ok();
+    }
+    nothing_reached(&env, &id, running);
+}
+
 #[test]
 fn cve_2016_9962_of_a_procfs_that_is_mounted_beside_one_who_may_trace() {
+    if hidden("mounts add", "open_tree") {
+        return;
+    }
     let env = Env::new();
     let (id, running) = tracer(&env, |_| ());
     let mount = r#"[{"destination":"/more","type":"proc","source":"proc"}]"#;

@@ -70,15 +70,14 @@ pub fn close_all_but(first: i32, keep: &[BorrowedFd<'_>]) -> Result<()> {
 }
 
 thread_local! {
-    /// The list of this process's own descriptors, and the process: by the time of a second call its `/proc` may be a container's.
-    static LIST: RefCell<Option<(OwnedFd, i32)>> = const { RefCell::new(None) };
+    /// The list of this process's own descriptors: by the time of a second call its `/proc` may be a container's.
+    static LIST: RefCell<Option<OwnedFd>> = const { RefCell::new(None) };
 }
 
 fn close_each(first: i32, keep: &[i32]) -> Result<()> {
-    let pid = nix::unistd::getpid().as_raw();
-    let kept = LIST.take().filter(|(_, owner)| *owner == pid);
+    let kept = LIST.take();
     let again = kept.is_some();
-    let list = kept.map_or_else(list, |(list, _)| Ok(list)).ok();
+    let list = kept.map_or_else(list, Ok).ok();
     let own = list.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     for number in in_use(list.as_ref(), first)? {
         if number != own && keep.binary_search(&number).is_err() {
@@ -87,14 +86,15 @@ fn close_each(first: i32, keep: &[i32]) -> Result<()> {
         }
     }
     if let (Some(list), false) = (list, again) {
-        // Closed by the second call, or by exec.
-        LIST.set(Some((list, pid)));
+        // Closed by the second call, by a clone or by exec.
+        LIST.set(Some(list));
     }
     Ok(())
 }
 
-/// Forgets the list, in a new process: it is of its parent's descriptors.
-pub(crate) fn forget() {
+/// Closes the list, before a process is cloned: it is not of the child's descriptors, and leads to whatever lies around this `/proc`, the
+/// host's too. Closed by the child it would be open there until its first step (CVE-2016-9962).
+pub(crate) fn close_list() {
     LIST.set(None);
 }
 

@@ -100,6 +100,7 @@ pub fn clone3(birth: Birth<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
     {
         return Err(Errno::EBUSY);
     }
+    descriptors::close_list();
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: birth.namespaces.bits() | CLONE_PIDFD,
@@ -142,7 +143,6 @@ pub fn clone3(birth: Birth<'_>, body: impl FnOnce() -> i32) -> Result<Child> {
     };
     if pid == 0 {
         CLONED.store(true, Ordering::Relaxed);
-        descriptors::forget();
         exit(body());
     }
     let pid = Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?);
