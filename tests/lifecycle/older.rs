@@ -13,6 +13,7 @@ fn behind(env: &Env, filter: &[&str], args: &[&str]) -> Cmd {
 fn a_container_lives_without_any_newer_call() {
     let env = Env::new();
     let mut bundle = env.bundle();
+    bundle.namespace("cgroup", None);
     bundle.args(&["sleep", "100"]).write();
     let before = env.world();
     let id = env.id();

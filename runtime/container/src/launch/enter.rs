@@ -129,8 +129,7 @@ impl Way {
         match self {
             Self::Itself => kinds - Namespaces::PID,
             Self::ByUser => kinds - Namespaces::USER - Namespaces::PID,
-            // Its root is the cgroup in which the process is at that moment.
-            Self::Prepared => kinds & Namespaces::CGROUP,
+            Self::Prepared => Namespaces::empty(),
         }
     }
 }
@@ -187,7 +186,8 @@ fn bear(
                 join_cgroups(entry)?;
                 let theirs = theirs.borrow();
                 close_all_but(request, theirs.iter().map(AsFd::as_fd).chain([speaks]))?;
-                join(init, kinds - Namespaces::CGROUP)?;
+                // All of them: where they are found by files of `/proc` (before Linux 5.8), the child sees the container's.
+                join(init, kinds)?;
                 take_root(request)
             };
             born::through(true, leave, birth, body).map(|(child, between)| (child, Some(between)))
