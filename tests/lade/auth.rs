@@ -28,25 +28,11 @@ fn config(lade: &Lade) -> Value {
 /// Logs in, pulls, pushes and logs out, with either kind of question.
 #[test]
 fn a_login_opens_and_a_logout_closes() {
-    let Auth::Bearer {
-        user,
-        password,
-        uses,
-        field,
-        refresh,
-        ..
-    } = Auth::bearer("ann", SECRET)
-    else {
+    let mut closed = Auth::bearer("ann", SECRET);
+    let Auth::Bearer { open, .. } = &mut closed else {
         unreachable!("bearer makes a Bearer")
     };
-    let closed = Auth::Bearer {
-        user,
-        password,
-        open: false,
-        uses,
-        field,
-        refresh,
-    };
+    *open = false;
     for auth in [Auth::basic("ann", SECRET), closed] {
         let lade = Lade::new();
         let registry = Registry::new().with(|manner| manner.auth = auth.clone());
