@@ -83,8 +83,8 @@ fn every_flag_of_docker_has_a_test_of_its_effect_or_is_refused() {
 /// Says what a command says on a terminal, of everything that it has done.
 fn on_a_terminal(lade: &Lade, args: &[&str]) -> String {
     let mut terminal = Pty::open();
-    let shell = format!("\"$0\" \"$@\"; echo 'rc='$?");
-    let cmd = lade.cmd(args).before("sh", &["-c", &shell]);
+    let shell = "\"$0\" \"$@\"; echo 'rc='$?";
+    let cmd = lade.cmd(args).before("sh", &["-c", shell]);
     let running = cmd.on(&terminal).spawn();
     let said = terminal.expect("rc=0");
     running.wait().ok();
