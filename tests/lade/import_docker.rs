@@ -16,6 +16,76 @@ fn script(lade: &Lade, text: &str) -> PathBuf {
     path
 }
 
+/// What docker has: images of two names, and one that has lost its own to another.
+struct Given {
+    large: Image,
+    busybox: Image,
+    nameless: Image,
+}
+
+impl Given {
+    fn to(docker: &Docker, lade: &Lade) -> Self {
+        let given = Self {
+            large: Image::noise(1, 3, 200_000),
+            busybox: Image::busybox(),
+            nameless: Image::noise(2, 1, 1000),
+        };
+        let archive = docker_archive(&[
+            ("large:one", &given.large),
+            ("team/box:two", &given.busybox),
+            ("gone:x", &given.nameless),
+        ]);
+        let load = docker.cmd(lade, &["load"]);
+        load.stdin(archive).run().ok();
+        for names in [
+            ["large:one", "also/large:three"],
+            ["team/box:two", "gone:x"],
+        ] {
+            docker.cmd(lade, &["tag", names[0], names[1]]).run().ok();
+        }
+        given
+    }
+
+    /// Ids and names, sorted.
+    fn rows(&self) -> Vec<String> {
+        let mut rows = vec![
+            format!("{} also/large:three", self.large.id()),
+            format!("{} large:one", self.large.id()),
+            format!("{} gone:x", self.busybox.id()),
+            format!("{} team/box:two", self.busybox.id()),
+            format!("{} <none>:<none>", self.nameless.id()),
+        ];
+        rows.sort_unstable();
+        rows
+    }
+}
+
+/// Brings one image, then all, to a data root of their own.
+fn everything_comes(lade: &Lade, data: &Path, from: [&str; 2], given: &Given) {
+    let engine = |args: &[&str]| lade.at(data, args).run();
+    let import = |names: &[&str]| engine(&[&["import-docker"], &from as &[&str], names].concat());
+    let done = import(&["team/box:two"]).ok();
+    assert!(
+        done.stdout().contains("Loaded image: team/box:two"),
+        "{done}"
+    );
+    let done = engine(&["images", "-q", "--no-trunc"]).ok();
+    assert_eq!(done.stdout().trim(), given.busybox.id(), "{from:?}");
+    import(&["nosuch:one"]).refused(1, &["nosuch:one|reference does not exist|No such image"]);
+    import(&["--quiet"]).ok();
+    let row = "{{.ID}} {{.Repository}}:{{.Tag}}";
+    let done = engine(&["images", "-a", "--no-trunc", "--format", row]).ok();
+    let said = done.stdout();
+    let mut found: Vec<&str> = said.lines().collect();
+    found.sort_unstable();
+    assert_eq!(found, given.rows(), "{from:?}");
+    engine(&["run", "--rm", "--network", "none", "gone:x", "echo", "here"])
+        .ok()
+        .prints("here");
+    engine(&["image", "verify", "large:one"]).ok();
+    engine(&["system", "check"]).ok();
+}
+
 #[test]
 fn everything_comes_by_the_socket_and_by_the_program() {
     let lade = Lade::new();
@@ -23,30 +93,7 @@ fn everything_comes_by_the_socket_and_by_the_program() {
     else {
         return;
     };
-    let (large, busybox, nameless) = (
-        Image::noise(1, 3, 200_000),
-        Image::busybox(),
-        Image::noise(2, 1, 1000),
-    );
-    let images = [
-        ("large:one", &large),
-        ("team/box:two", &busybox),
-        ("gone:x", &nameless),
-    ];
-    docker
-        .cmd(&lade, &["load"])
-        .stdin(docker_archive(&images))
-        .run()
-        .ok();
-    docker
-        .cmd(&lade, &["tag", "large:one", "also/large:three"])
-        .run()
-        .ok();
-    // The old image keeps no name.
-    docker
-        .cmd(&lade, &["tag", "team/box:two", "gone:x"])
-        .run()
-        .ok();
+    let given = Given::to(&docker, &lade);
     let socket = docker.socket().display().to_string();
     let line = format!("#!/bin/sh\nexec docker --host unix://{socket} \"$@\"\n");
     let program = script(&lade, &line).display().to_string();
@@ -55,43 +102,7 @@ fn everything_comes_by_the_socket_and_by_the_program() {
         ("program", ["--program", &program]),
     ] {
         let data = lade.env.dir.join(format!("of-{case}"));
-        let engine = |args: &[&str]| lade.at(&data, args).run();
-        let import =
-            |names: &[&str]| engine(&[&["import-docker"], &from as &[&str], names].concat());
-        let done = import(&["team/box:two"]).ok();
-        assert!(
-            done.stdout().contains("Loaded image: team/box:two"),
-            "{done}"
-        );
-        let done = engine(&["images", "-q", "--no-trunc"]).ok();
-        assert_eq!(done.stdout().trim(), busybox.id(), "{case}");
-        import(&["nosuch:one"]).refused(1, &["nosuch:one|reference does not exist|No such image"]);
-        import(&["--quiet"]).ok();
-        let done = engine(&[
-            "images",
-            "-a",
-            "--no-trunc",
-            "--format",
-            "{{.ID}} {{.Repository}}:{{.Tag}}",
-        ])
-        .ok();
-        let said = done.stdout();
-        let mut found: Vec<&str> = said.lines().collect();
-        found.sort_unstable();
-        let mut wanted = vec![
-            format!("{} also/large:three", large.id()),
-            format!("{} large:one", large.id()),
-            format!("{} gone:x", busybox.id()),
-            format!("{} team/box:two", busybox.id()),
-            format!("{} <none>:<none>", nameless.id()),
-        ];
-        wanted.sort_unstable();
-        assert_eq!(found, wanted, "{case}");
-        engine(&["run", "--rm", "--network", "none", "gone:x", "echo", "here"])
-            .ok()
-            .prints("here");
-        engine(&["image", "verify", "large:one"]).ok();
-        engine(&["system", "check"]).ok();
+        everything_comes(&lade, &data, from, &given);
     }
     // It keeps them.
     docker
