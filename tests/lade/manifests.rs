@@ -32,26 +32,52 @@ fn members(list: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A document as `lade manifest inspect` shows it.
+#[track_caller]
+fn inspect(lade: &Lade, args: &[&str]) -> Value {
+    let said = lade.says(&[&["manifest", "inspect"], args].concat());
+    serde_json::from_str(&said).must("JSON")
+}
+
+/// The manifest that skopeo takes out of a list.
+fn skopeo_gets(lade: &Lade, list: &str, platform: &str, variant: &str) -> Vec<u8> {
+    let architecture = platform.split('/').nth(1).must(platform);
+    let to = lade.env.dir.join(architecture);
+    let copy = lade.other("skopeo").args([
+        "--override-arch",
+        architecture,
+        "--override-variant",
+        variant,
+        "--insecure-policy",
+        "copy",
+        "--src-tls-verify=false",
+    ]);
+    copy.arg(format!("docker://{list}"))
+        .arg(format!("dir:{}", to.display()))
+        .run()
+        .ok();
+    fs::read(to.join("manifest.json")).must("manifest.json")
+}
+
+/// An image for each of three machines, `thing:MACHINE` of a registry.
+fn things(lade: &Lade, registry: &Debian) -> [Image; 3] {
+    let source = Registry::new();
+    [("amd64", 1), ("arm64", 2), ("arm", 3)].map(|(machine, seed)| {
+        let (name, image) = (
+            format!("thing:{machine}"),
+            image_for(machine, seed).docker(),
+        );
+        let from = format!("docker://{}", source.serve(&name, &image));
+        skopeo(lade, &from, &format!("docker://{}", registry.name(&name)));
+        image
+    })
+}
+
 #[test]
 fn a_list_is_made_here_and_each_platform_gets_its_own_by_everybody() {
     let lade = Lade::new();
-    let (source, registry) = (
-        Registry::new(),
-        Debian::start(&lade.env, DebianOptions::default()),
-    );
-    let images = [
-        ("amd64", image_for("amd64", 1).docker()),
-        ("arm64", image_for("arm64", 2).docker()),
-        ("arm", image_for("arm", 3).docker()),
-    ];
-    for (tag, image) in &images {
-        let from = source.serve(&format!("thing:{tag}"), image);
-        skopeo(
-            &lade,
-            &format!("docker://{from}"),
-            &format!("docker://{}", registry.name(&format!("thing:{tag}"))),
-        );
-    }
+    let registry = Debian::start(&lade.env, DebianOptions::default());
+    let images = things(&lade, &registry);
     let list = registry.name("thing:all");
     let names = ["amd64", "arm64", "arm"].map(|tag| registry.name(&format!("thing:{tag}")));
     let said = lade.says(&["manifest", "create", &list, &names[0], &names[1]]);
@@ -62,13 +88,12 @@ fn a_list_is_made_here_and_each_platform_gets_its_own_by_everybody() {
     );
     lade.ok(&["manifest", "create", "--amend", &list, &names[2]]);
     lade.ok(&["manifest", "annotate", "--variant", "v7", &list, &names[2]]);
-    let shown: Value =
-        serde_json::from_str(&lade.says(&["manifest", "inspect", &list])).must("JSON");
+    let shown = inspect(&lade, &[&list]);
     let wanted = images
         .iter()
         .zip(["linux/amd64", "linux/arm64/v8", "linux/arm/v7"]);
     let wanted: Vec<_> = wanted
-        .map(|((_, image), platform)| (image.digest(), platform.to_owned()))
+        .map(|(image, platform)| (image.digest(), platform.to_owned()))
         .collect();
     assert_eq!(
         (members(&shown), shown["mediaType"].as_str()),
@@ -76,54 +101,31 @@ fn a_list_is_made_here_and_each_platform_gets_its_own_by_everybody() {
     );
     let pushed = lade.says(&["manifest", "push", "--purge", &list]);
     // What stands there now, and no longer what was put together here.
-    let there: Value =
-        serde_json::from_str(&lade.says(&["manifest", "inspect", &list])).must("JSON");
-    assert_eq!(there, shown);
+    assert_eq!(inspect(&lade, &[&list]), shown);
     let case = "a_list_is_made_here_and_each_platform_gets_its_own_by_everybody";
     let docker = Docker::start(&lade, case);
-    for ((arch, image), platform) in
-        images
-            .iter()
-            .zip(["linux/amd64", "linux/arm64", "linux/arm/v7"])
-    {
-        let to = lade.env.dir.join(arch);
-        let variant = if *arch == "arm" { "v7" } else { "" };
-        let copy = lade.other("skopeo").args([
-            "--override-arch",
-            arch,
-            "--override-variant",
-            variant,
-            "--insecure-policy",
-            "copy",
-            "--src-tls-verify=false",
-        ]);
-        copy.arg(format!("docker://{list}"))
-            .arg(format!("dir:{}", to.display()))
-            .run()
-            .ok();
+    for (image, (platform, variant)) in images.iter().zip([
+        ("linux/amd64", ""),
+        ("linux/arm64", ""),
+        ("linux/arm/v7", "v7"),
+    ]) {
         assert_eq!(
-            fs::read(to.join("manifest.json")).must("manifest.json"),
+            skopeo_gets(&lade, &list, platform, variant),
             image.manifest,
-            "{arch}"
+            "{platform}"
         );
         let other = Lade::new();
         other.ok(&["pull", "--platform", platform, &list]);
-        assert_eq!(other.inspect(&list, "{{.Id}}"), image.id(), "{arch}");
+        assert_eq!(other.inspect(&list, "{{.Id}}"), image.id(), "{platform}");
         assert!(
             other.inspect(&list, "{{.RepoDigests}}").contains(&pushed),
             "the list is what was asked for"
         );
         other.whole();
         if let Some(docker) = &docker {
-            docker
-                .cmd(&lade, &["pull", "--platform", platform, &list])
-                .run()
-                .ok();
-            docker
-                .cmd(&lade, &["image", "inspect", "--format", "{{.Id}}", &list])
-                .run()
-                .ok()
-                .prints(&image.id());
+            let docker = |args: &[&str]| docker.cmd(&lade, args).run().ok();
+            docker(&["pull", "--platform", platform, &list]);
+            docker(&["image", "inspect", "--format", "{{.Id}}", &list]).prints(&image.id());
         }
     }
 }
@@ -184,10 +186,8 @@ fn a_manifest_is_shown_as_it_is() {
     let (lade, registry) = (Lade::new(), Registry::new());
     let image = image_for("amd64", 1);
     let name = registry.serve("thing:one", &image);
-    let shown: Value =
-        serde_json::from_str(&lade.says(&["manifest", "inspect", &name])).must("JSON");
     assert_eq!(
-        shown,
+        inspect(&lade, &[&name]),
         serde_json::from_slice::<Value>(&image.manifest).must("JSON")
     );
     let docker = registry.serve("thing:two", &image.clone().docker());
@@ -195,8 +195,7 @@ fn a_manifest_is_shown_as_it_is() {
         (&name, "OCIManifest", image.media_type.as_str()),
         (&docker, "SchemaV2Manifest", DOCKER_MANIFEST),
     ] {
-        let shown = lade.says(&["manifest", "inspect", "--verbose", name]);
-        let shown: Value = serde_json::from_str(&shown).must("JSON");
+        let shown = inspect(&lade, &["--verbose", name]);
         assert_eq!(shown["Ref"], name.as_str());
         assert_eq!(shown["Descriptor"]["mediaType"], media_type);
         assert_eq!(
@@ -208,14 +207,23 @@ fn a_manifest_is_shown_as_it_is() {
     let list = registry.name("thing:all");
     lade.ok(&["manifest", "create", &list, &name, &docker]);
     lade.ok(&["manifest", "push", "-p", &list]);
-    let shown = lade.says(&["manifest", "inspect", "-v", &list]);
-    let shown: Value = serde_json::from_str(&shown).must("JSON");
+    let shown = inspect(&lade, &["-v", &list]);
     assert_eq!(
         shown[0]["Descriptor"]["platform"]["architecture"], "amd64",
         "{shown}"
     );
     // Nothing of it is an image here.
     assert!(lade.ids().is_empty());
+    lade.ok(&["system", "check"]);
+}
+
+#[test]
+fn manifests_and_lists_that_are_not_there_are_said_by_name() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("thing:one", &image_for("amd64", 1));
+    let list = registry.name("thing:all");
+    lade.ok(&["manifest", "create", &list, &name]);
+    lade.ok(&["manifest", "push", "-p", &list]);
     for (args, parts) in [
         (
             &["inspect", &registry.name("nosuch:one")] as &[&str],
@@ -236,24 +244,24 @@ fn a_manifest_is_shown_as_it_is() {
     ] {
         lade.fails(&[&["manifest"], args].concat(), parts);
     }
+    lade.ok(&["system", "check"]);
+}
+
+#[test]
+fn a_member_has_the_platform_that_it_was_given() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let image = image_for("amd64", 1);
+    let name = registry.serve("thing:one", &image);
+    let docker = registry.serve("thing:two", &image.docker());
     lade.ok(&["manifest", "create", "list:one", &name]);
-    let change = [
-        "--os",
-        "windows",
-        "--os-version",
-        "9.1",
-        "--os-features",
-        "one,two",
-    ];
-    lade.ok(&[
-        &["manifest", "annotate", "list:one", &name] as &[&str],
-        &change,
-    ]
-    .concat());
-    let shown: Value =
-        serde_json::from_str(&lade.says(&["manifest", "inspect", "list:one"])).must("JSON");
+    let annotate = ["manifest", "annotate", "list:one", &name];
+    let system = ["--os", "windows", "--os-version", "9.1"];
+    lade.ok(&[&annotate as &[&str], &system, &["--os-features", "one,two"]].concat());
     let platform = serde_json::json!({"os": "windows", "architecture": "amd64", "os.version": "9.1", "os.features": ["one", "two"]});
-    assert_eq!(shown["manifests"][0]["platform"], platform);
+    assert_eq!(
+        inspect(&lade, &["list:one"])["manifests"][0]["platform"],
+        platform
+    );
     for (flag, value, pair) in [
         ("--os", "templeos", "templeos/amd64"),
         ("--arch", "foo64", "windows/foo64"),
@@ -280,10 +288,7 @@ fn a_list_that_is_put_together_here_is_shown_with_its_members() {
     lade.ok(&["manifest", "annotate", &list, &names[1], "--variant", "v9"]);
     // One of them is here now; it is shown when nobody can be asked, too.
     lade.ok(&["pull", &names[0]]);
-    let inspect = |args: &[&str]| -> Value {
-        let said = lade.says(&[&["manifest", "inspect"], args].concat());
-        serde_json::from_str(&said).must("JSON")
-    };
+    let inspect = |args: &[&str]| inspect(&lade, args);
     let of = |image: &Image| -> Value { serde_json::from_slice(&image.manifest).must("JSON") };
     let shown = inspect(&["-v", &list]);
     let wanted = serde_json::json!([
