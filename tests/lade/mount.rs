@@ -103,29 +103,56 @@ fn mounts_are_listed_and_taken_away_by_name_id_or_directory() {
         &["image", "mount", &name, &places[0]],
         &["mounted already", &places[0]],
     );
-    // What is gone by another hand is forgotten, also where somebody has mounted something else since.
-    orlop_tests::sys::umount(Path::new(&places[1])).must("umount");
-    let mount = lade.other("mount").args(["-t", "tmpfs", "other"]);
-    mount.arg(&places[1]).run().ok();
-    assert_eq!(lade.says(&["image", "mount"]).lines().count(), 3);
-    lade.fails(
-        &["image", "unmount", &places[1]],
-        &["lade has mounted nothing on", &places[1]],
-    );
-    // Over one of ours it is not taken away for it.
-    let mount = lade.other("mount").args(["-t", "tmpfs", "other"]);
-    mount.arg(&places[0]).run().ok();
-    lade.fails(
-        &["image", "unmount", &places[0]],
-        &["something else is mounted there"],
-    );
     for place in &places {
-        orlop_tests::sys::umount(Path::new(place)).must("umount");
+        lade.ok(&["image", "unmount", place]);
     }
-    lade.ok(&["image", "unmount", &places[0]]);
     assert_eq!(lade.says(&["image", "unmount", &name]), own);
     assert!(!Path::new(&own).exists(), "a directory of ours goes, too");
     lade.fails(&["image", "unmount", &name], &["mounted nowhere"]);
+    assert_eq!(lade.says(&["image", "mount", &name]), own);
+    assert_eq!(lade.says(&["image", "unmount", &image.id()[..20]]), own);
+    lade.whole();
+}
+
+/// What is gone by another hand is forgotten, also where somebody has mounted something else since.
+#[test]
+fn what_others_mount_where_an_image_was_is_left_to_them() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("thing:one", &dangerous(2));
+    lade.ok(&["pull", &name]);
+    let [covered, gone] = ["covered", "gone"].map(|name| place(&lade, name).display().to_string());
+    for place in [&covered, &gone] {
+        lade.ok(&["image", "mount", &name, place]);
+    }
+    let cover = |place: &str| {
+        let mount = lade.other("mount").args(["-t", "tmpfs", "other", place]);
+        mount.run().ok();
+    };
+    orlop_tests::sys::umount(Path::new(&gone)).must("umount");
+    cover(&gone);
+    assert_eq!(lade.says(&["image", "mount"]).lines().count(), 2);
+    lade.fails(
+        &["image", "unmount", &gone],
+        &["lade has mounted nothing on", &gone],
+    );
+    // Over one of ours it is not taken away for it.
+    cover(&covered);
+    lade.fails(
+        &["image", "unmount", &covered],
+        &["something else is mounted there"],
+    );
+    for place in [&covered, &gone] {
+        orlop_tests::sys::umount(Path::new(place)).must("umount");
+    }
+    lade.ok(&["image", "unmount", &covered]);
+    lade.whole();
+}
+
+#[test]
+fn an_image_is_mounted_on_an_empty_directory_alone() {
+    let (lade, registry) = (Lade::new(), Registry::new());
+    let name = registry.serve("thing:one", &dangerous(2));
+    lade.ok(&["pull", &name]);
     // What is in a directory would be hidden.
     for full in ["/proc", "/etc", "/"] {
         lade.fails(&["image", "mount", &name, full], &["is not empty", full]);
@@ -138,6 +165,7 @@ fn mounts_are_listed_and_taken_away_by_name_id_or_directory() {
         &["image", "mount", "nosuch:one"],
         &["No such image", "nosuch:one"],
     );
+    lade.whole();
 }
 
 #[test]
