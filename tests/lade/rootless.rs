@@ -314,7 +314,17 @@ fn containers_of_an_ordinary_user() {
     user.swept();
     user.env
         .as_before(&before, "after containers of an ordinary user");
+    user.leaves_nothing(&[&name]);
+}
 
+#[test]
+fn an_ordinary_user_is_told_what_his_images_take_on_disk() {
+    let Some(user) = User::new("ordinary disk use") else {
+        return;
+    };
+    let registry = Registry::new();
+    let name = registry.serve("box:one", &image());
+    user.lade(&["pull", "-q", &name]).run().ok();
     let size = |text: &str| -> f64 {
         let (number, unit) = text.split_at(text.find(char::is_alphabetic).must(text));
         let factor = match unit {
@@ -330,7 +340,6 @@ fn containers_of_an_ordinary_user() {
     let found = ["blobs", "layers"].map(|dir| disk(&user.data().join(dir)));
     let found = found.iter().sum::<u64>() as f64;
     assert!((images - found).abs() <= 0.01 * found, "{df}\n{found}");
-    user.leaves_nothing(&[&name]);
 }
 
 #[test]
