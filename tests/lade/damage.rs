@@ -48,7 +48,6 @@ fn a_layer_that_somebody_deleted_is_said_and_comes_back() {
         &base.diff_id(),
         "not here",
         "hint: ",
-        "lade system check --repair",
         "lade pull",
         "lade image verify",
     ];
