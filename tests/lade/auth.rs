@@ -4,7 +4,7 @@ use orlop_tests::registry::{Auth, Debian, DebianOptions, Fault, Image, Registry,
 use orlop_tests::{Lade, Must, Pty};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -252,9 +252,14 @@ fn a_kept_login_is_tried_before_another_is_asked_for() {
     assert!(done.stderr().contains(interactive), "{done}");
     assert_eq!(done.stdout(), "");
     login(&lade, &host, SECRET).run().ok();
+    let config = lade.home.join(".docker/config.json");
+    let inode = || fs::metadata(&config).must(config.display()).ino();
+    let kept = inode();
     let done = again().run().ok();
     let tried = "Authenticating with existing credentials...\n";
     assert_eq!(done.stdout(), format!("{tried}Login Succeeded\n"));
+    // Nothing is written that is there: the file may be one that nobody can write.
+    assert_eq!(inode(), kept);
     // Who names himself is asked for his password.
     let done = lade.cmd(&["login", "-u", "ann", &host]).run().exits(1);
     assert!(

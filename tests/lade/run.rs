@@ -405,6 +405,15 @@ fn where_there_is_no_terminal_a_container_is_given_one_all_the_same() {
     orlop_tests::sys::kill(engine[0], libc::SIGTERM).must("SIGTERM");
     let done = running.wait().exits(3);
     assert!(done.stdout().contains("ended\r\n"), "{done}");
+    // What is our standard input alone is not the runtime's without -i.
+    let terminal = Pty::open();
+    let args = ["run", "--rm", "--network", "none", "-t", &name, "tty"];
+    let apart = "setsid --fork --wait \"$0\" \"$@\" >shown 2>&1";
+    let run = lade.cmd(&args).before("sh", &["-c", apart]);
+    run.on(&terminal).spawn().wait().ok();
+    let shown = fs::read_to_string(lade.env.dir.join("shown")).must("what was shown");
+    assert_eq!(shown, "/dev/pts/0\r\n");
+    drop(terminal);
     lade.swept();
     lade.env
         .as_before(&before, "after containers with terminals");

@@ -26,7 +26,13 @@ impl Registries {
         let remote = self.remote()?;
         let client = &remote.client;
         let kept = remote.run(&Quiet, |_| async { client.login(&host, login).await })?;
-        let file = self.credentials()?.store(&host, &kept)?;
+        let credentials = self.credentials()?;
+        // Where it lies already it stays, and nothing has to be written; a place that cannot be read is not it.
+        let known = credentials.lookup(&host, "").unwrap_or_default();
+        let file = match known {
+            Some(known) if known == kept => None,
+            _ => credentials.store(&host, &kept)?,
+        };
         Ok(LoggedIn {
             line: "Login Succeeded".to_string(),
             plain: file.filter(|_| matches!(kept, Login::Password { .. })),

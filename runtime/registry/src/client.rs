@@ -358,14 +358,18 @@ impl Client {
     }
 }
 
-/// Says for whom a token is asked; a certificate of ours is shown to no other host than the registry.
+/// Says for whom a token is asked. A certificate of ours is shown to no other host than the registry; and that this machine may be
+/// whoever it says it is holds for no other one.
 pub(crate) fn asker(endpoint: &Endpoint, way: &Way, login: Option<Login>) -> Asker {
     let mut tls = endpoint.tls.clone();
     if let Way::Bearer { realm, .. } = way {
-        let same =
-            Url::parse(realm).is_ok_and(|realm| realm.host_str() == endpoint.base.host_str());
-        if !same {
+        let realm = Url::parse(realm).ok();
+        let host = realm.as_ref().and_then(Url::host_str);
+        if host != endpoint.base.host_str() {
             tls.client.clear();
+        }
+        if endpoint.near && !host.is_some_and(address::is_loopback) {
+            tls.anybody = false;
         }
     }
     Asker {

@@ -67,12 +67,11 @@ fn uncover(propagation: Propagation) -> Result<()> {
         {
             return Ok(());
         }
-        if propagation == Propagation::Shared {
-            // It could go on the host, too.
+        let flags = sys::mount::MntFlags::MNT_DETACH;
+        // Where it is shared, it could go on the host, too; in a new user namespace it is locked.
+        if propagation == Propagation::Shared || sys::mount::umount2("/..", flags).is_err() {
             break;
         }
-        let flags = sys::mount::MntFlags::MNT_DETACH;
-        sys::mount::umount2("/..", flags).at(Step::Root, "what is mounted over /")?;
     }
     Err(Failure::new(
         Step::Root,

@@ -123,7 +123,9 @@ impl Engine {
                 }
                 let found = self.find(name);
                 let id = match found {
-                    Err(_) if Path::new(name).is_dir() => return Err(nothing()),
+                    Err(error) if error.kind() == Kind::NotFound && Path::new(name).is_dir() => {
+                        return Err(nothing());
+                    }
                     other => other?.id,
                 };
                 let none = || Error::not_found(format!("{name} is mounted nowhere"));

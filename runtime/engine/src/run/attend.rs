@@ -57,7 +57,9 @@ pub(super) struct StandIn {
 impl StandIn {
     /// Makes one for a container that wants a terminal where we have none: what it shows then goes to our standard output, as with docker.
     fn wanted(run: &Run) -> Result<Option<Self>> {
-        if !run.options.terminal || terminals() > 0 || File::open("/dev/tty").is_ok() {
+        // Our standard input is the runtime's only where it is wanted.
+        let stdin = usize::from(!run.interactive && io::stdin().is_terminal());
+        if !run.options.terminal || terminals() > stdin || File::open("/dev/tty").is_ok() {
             return Ok(None);
         }
         let (_master, peer) = sys::pty::open().context("open a terminal for the runtime")?;

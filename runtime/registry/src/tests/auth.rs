@@ -10,6 +10,9 @@ use image::Repository;
 
 use super::server::{Reply, Request, Server, reply};
 use super::{Scratch, client_with, content, ear, fetch, impatient, layer, repository, wait};
+use crate::auth::scope::Scopes;
+use crate::auth::token::Way;
+use crate::client::asker;
 use crate::{Client, Credentials, Hosts, Kind, Login, Notice, Secret, Settings};
 
 const BLOB: usize = 1000;
@@ -307,6 +310,29 @@ fn a_server_on_this_machine_has_no_token_server_elsewhere_without_tls() {
         let what = layer(&content(BLOB));
         let error = wait(fetch(&client, &repository(&server.host), &what, 0..1000)).unwrap_err();
         assert_eq!(error.kind(), want, "{realm}: {error}");
+    }
+}
+
+#[test]
+fn a_token_server_elsewhere_shows_a_certificate() {
+    for (realm, declared, anybody) in [
+        ("https://far.invalid/token", false, false),
+        ("https://0.0.0.0:5001/token", false, false),
+        ("https://127.0.0.1:5001/token", false, true),
+        ("https://far.invalid/token", true, true),
+    ] {
+        let mut hosts = Hosts::default();
+        if declared {
+            hosts.insecure("127.0.0.1:5000").unwrap();
+        }
+        let endpoint = hosts.server("127.0.0.1:5000").unwrap();
+        let way = Way::Bearer {
+            realm: realm.to_string(),
+            service: None,
+            scopes: Scopes::default(),
+        };
+        let found = asker(&endpoint, &way, Some(ann())).tls.anybody;
+        assert_eq!(found, anybody, "{realm}");
     }
 }
 
