@@ -250,6 +250,10 @@ impl BlobStream {
 
     /// Pauses, or goes on to the next server, or gives up.
     async fn failed(&mut self, error: Error) -> Result<()> {
+        // A mirror that has given bytes is there, and whoever comes after it may be out of reach.
+        let mirror = self.place + 1 < self.places.len() && self.offset > self.span.start;
+        let lost = mirror && error.kind() == Kind::Connect;
+        let error = if lost { error.passing() } else { error };
         if let Some(again) = self.tries.after_error(&error) {
             let call = Call::get(self.address()?, self.host(), &self.object);
             self.client.wire().pause(&call, again).await;

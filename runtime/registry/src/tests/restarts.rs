@@ -9,8 +9,8 @@ use std::time::Duration;
 use image::Repository;
 
 use super::server::{Reply, Request, reply, serve};
-use super::{content, ear, fetch, impatient, layer, repository, wait};
-use crate::{Client, Kind, Notice, Patience, Settings, Whole};
+use super::{Scratch, content, ear, fetch, impatient, layer, repository, wait};
+use crate::{Client, Files, Hosts, Kind, Notice, Patience, Settings, Whole};
 
 /// Answers on one connection until one of the replies cuts it, and takes no other; then, if it comes back, it is away for a moment.
 fn start(
@@ -42,6 +42,11 @@ fn start(
 
 /// Waits long enough for a server that is away for a moment, also where both are slow.
 fn patient() -> (Client, Arc<Mutex<Vec<Notice>>>) {
+    let (settings, heard) = patient_settings();
+    (Client::new(settings).unwrap(), heard)
+}
+
+fn patient_settings() -> (Settings, Arc<Mutex<Vec<Notice>>>) {
     let (notices, heard) = ear();
     let patience = Patience {
         retries: 6,
@@ -53,7 +58,7 @@ fn patient() -> (Client, Arc<Mutex<Vec<Notice>>>) {
         notices,
         ..impatient()
     };
-    (Client::new(settings).unwrap(), heard)
+    (settings, heard)
 }
 
 fn retries(heard: &Mutex<Vec<Notice>>) -> usize {
@@ -90,6 +95,33 @@ fn a_server_that_starts_anew_is_waited_for() {
     let got = wait(fetch(&client, &from, &what, 0..200_000));
     assert_eq!(got.unwrap(), bytes);
     assert!(retries(&heard) > 0, "{:?}", heard.lock().unwrap());
+}
+
+#[test]
+fn a_mirror_that_starts_anew_is_waited_for() {
+    let bytes = content(200_000);
+    let what = layer(&bytes);
+    let mirror = start(true, cut_once(bytes.clone()));
+    // Nobody answers there.
+    let origin = repository("127.0.0.1:1");
+    let text = format!(
+        "[[registry.\"{}\".mirror]]\nurl = \"http://{}\"\n",
+        origin.host, mirror.host
+    );
+    let scratch = Scratch::new();
+    let native = vec![scratch.write("registries.toml", &text)];
+    let hosts = Hosts::load(&Files {
+        native,
+        ..Files::default()
+    });
+    let (settings, heard) = patient_settings();
+    let settings = Settings {
+        hosts: hosts.unwrap(),
+        ..settings
+    };
+    let client = Client::new(settings).unwrap();
+    let got = wait(fetch(&client, &origin, &what, 0..200_000));
+    assert_eq!(got.ok(), Some(bytes), "{:?}", heard.lock().unwrap());
 }
 
 #[test]
