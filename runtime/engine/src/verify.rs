@@ -1,14 +1,13 @@
 //! Verify: every byte of an image is read again and compared: blobs with their digests, files with their layers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::AsFd;
 
-use anyhow::Context;
-use image::{Digest, Hasher};
+use image::Digest;
 use store::{ImageRecord, Store};
 
+use crate::copy::copy_hashed;
 use crate::find::{familiar_names, no_such};
 use crate::progress::{Event, Step};
 use crate::push::{known_form, open_layer};
@@ -138,13 +137,7 @@ impl Blobs {
 }
 
 fn blob_differs(store: &Store, digest: &Digest) -> Option<String> {
-    let read = || {
-        let mut hasher = Hasher::new(digest.algorithm());
-        let mut file: File = store.open_blob(digest)?;
-        io::copy(&mut file, &mut hasher).context("read it")?;
-        anyhow::Ok(hasher.finish())
-    };
-    match read() {
+    match copy_hashed(store, digest, &mut io::sink()) {
         Ok(found) if found == *digest => None,
         Ok(found) => Some(format!("its bytes have the digest {found}")),
         Err(error) => Some(match error.downcast_ref() {
